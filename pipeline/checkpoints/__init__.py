@@ -1,0 +1,34 @@
+"""Checkpoints: everything a run needs to continue and everything a generator needs to sample, as one atomic unit.
+
+A checkpoint is a folder `<run>/checkpoints/step-000001200/`:
+
+    unet/                   the averaged weights as a diffusers UNet2DModel folder
+    scheduler/              the noise schedule as a diffusers DDPMScheduler folder
+    model_index.json        makes the folder a diffusers pipeline (models without labels)
+    model.json              the model's configuration, from which it is rebuilt
+    training.safetensors    weights, their average and the optimiser's moments
+    training.json           resolved configuration of the run, position in the stream, loss history
+    checkpoint.json         written last: step, and size and SHA-256 of every other file
+
+The folder is a checkpoint if and only if `checkpoint.json` is there and what it lists is there; a writer that dies leaves a
+folder that readers pass over. Weights are safetensors, everything else JSON; nothing is ever unpickled.
+"""
+
+from pipeline.checkpoints.find import checkpoint_urls, latest_good, resolve
+from pipeline.checkpoints.load import LoadedModel, TrainingSnapshot, load_model, load_training
+from pipeline.checkpoints.record import CheckpointRecord, read_record
+from pipeline.checkpoints.save import prune, save_checkpoint
+
+__all__ = [
+    "CheckpointRecord",
+    "LoadedModel",
+    "TrainingSnapshot",
+    "checkpoint_urls",
+    "latest_good",
+    "load_model",
+    "load_training",
+    "prune",
+    "read_record",
+    "resolve",
+    "save_checkpoint",
+]

@@ -1,0 +1,77 @@
+"""The part of a checkpoint that diffusers opens: network, noise schedule and pipeline index."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import diffusers
+import safetensors.torch
+from torch import Tensor
+
+from pipeline.families import DiffusionConfig, make_schedule
+from pipeline.models import Model
+
+_PREDICTION_TYPES = {"eps": "epsilon", "x0": "sample", "v": "v_prediction"}
+# Names that diffusers and we share; every other schedule is handed over as its table.
+_BETA_SCHEDULES = {"linear": "linear", "cosine": "squaredcos_cap_v2"}
+UNET_WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
+_INNER = "inner."
+
+
+def json_bytes(value: object) -> bytes:
+    """Returns canonical JSON: sorted keys, one line break at the end."""
+    return json.dumps(value, indent=1, sort_keys=True).encode() + b"\n"
+
+
+def weights_bytes(tensors: Mapping[str, Tensor]) -> bytes:
+    """Returns tensors as a safetensors file."""
+    return safetensors.torch.save({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, {"format": "pt"})
+
+
+def diffusers_files(model: Model, weights: Mapping[str, Tensor]) -> dict[str, bytes]:
+    """Returns the files by which diffusers opens a model.
+
+    Args:
+        model: The model, for its configuration.
+        weights: Weights under the network's names; not necessarily the ones it holds now.
+    """
+    inner = {name.removeprefix(_INNER): value for name, value in weights.items()}
+    version = diffusers.__version__
+    files = {
+        "unet/config.json": json_bytes({**model.network.diffusers_config(), "_diffusers_version": version}),
+        UNET_WEIGHTS: weights_bytes(inner),
+        "scheduler/scheduler_config.json": json_bytes({**scheduler_config(model.config.family), "_diffusers_version": version}),
+    }
+    if model.null_label is None:
+        files["model_index.json"] = json_bytes(
+            {
+                "_class_name": "DDPMPipeline",
+                "_diffusers_version": version,
+                "scheduler": ["diffusers", "DDPMScheduler"],
+                "unet": ["diffusers", "UNet2DModel"],
+            }
+        )
+    return files
+
+
+def scheduler_config(family: DiffusionConfig) -> dict[str, Any]:
+    """Returns the configuration of the diffusers DDPMScheduler that samples as the family's ancestral sampler does."""
+    named = family.schedule in _BETA_SCHEDULES
+    return {
+        "_class_name": "DDPMScheduler",
+        "num_train_timesteps": family.timesteps,
+        "beta_start": 1e-4,
+        "beta_end": 0.02,
+        "beta_schedule": _BETA_SCHEDULES.get(family.schedule, "linear"),
+        "trained_betas": None if named else make_schedule(family.schedule, family.timesteps).beta.tolist(),
+        "prediction_type": _PREDICTION_TYPES[family.prediction],
+        "variance_type": "fixed_small",
+        "clip_sample": True,
+        "clip_sample_range": 1.0,
+        "timestep_spacing": "leading",
+    }
+
+
+def network_weights(data: bytes) -> dict[str, Tensor]:
+    """Returns a diffusers weights file under our network's names."""
+    return {_INNER + name: value for name, value in safetensors.torch.load(data).items()}

@@ -1,0 +1,35 @@
+"""The state of a stream: how far it got, and a fingerprint of what it streams."""
+
+from dataclasses import asdict, dataclass
+
+from pipeline.errors import ConfigError, ResumeMismatch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cursor:
+    """Everything needed to continue a stream at any number of ranks and loaders."""
+
+    samples_consumed: int
+    """Samples handed to training since the start of the run, over all epochs; a multiple of the batch size."""
+    fingerprint: str
+    """Hex digest of shard sizes, seed, batch size, lanes and window: the order that samples_consumed counts in."""
+
+    def step(self, batch_size: int, fingerprint: str) -> int:
+        """Returns the next global batch to deliver.
+
+        Raises:
+            ResumeMismatch: The cursor belongs to another order.
+            ConfigError: The cursor does not stand between two batches.
+        """
+        if fingerprint != self.fingerprint:
+            raise ResumeMismatch(
+                f"the saved position counts in order {self.fingerprint[:12]}, this run's order is {fingerprint[:12]}: "
+                "the data, seed, batch size, lanes or window differ"
+            )
+        if self.samples_consumed < 0 or self.samples_consumed % batch_size:
+            raise ConfigError(f"the saved position {self.samples_consumed} is not a multiple of the batch size {batch_size}")
+        return self.samples_consumed // batch_size
+
+    def to_json(self) -> dict[str, object]:
+        """Returns the cursor as a JSON object."""
+        return asdict(self)

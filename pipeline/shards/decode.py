@@ -1,0 +1,153 @@
+"""Image bytes to pixels: every format, one result, and a named error for everything that is no sound image.
+
+What the bytes are decides, never the file's name. Nothing is ever unpickled, and formats whose decoders run programs (EPS)
+are not opened.
+"""
+
+import io
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from pipeline.errors import CorruptDataError
+from pipeline.shards.jpeg import decode_jpeg, exif_orientation, is_jpeg, jpeg_size, upright
+
+MAX_PIXELS = 89_478_485
+"""Largest image decoded (a quarter GiB of RGB): a small file that claims more is taken for a decompression bomb."""
+
+FORMATS = ("PNG", "JPEG", "WEBP", "PPM", "BMP", "TIFF", "GIF", "AVIF", "JPEG2000")
+"""Formats that are opened, by Pillow's names."""
+
+BACKGROUND = 255
+"""Transparent pixels show white: black drawings on nothing, the common case, stay visible."""
+
+# libjpeg's strict mode also refuses stray bytes between markers, which every reader passes over and which cost no pixel.
+_HARMLESS = "extraneous bytes before marker"
+
+
+def decode_image(
+    data: bytes | memoryview, *, channels: int, size: int | None = None, uri: str = "<bytes>", offset: int | None = None
+) -> NDArray[np.uint8]:
+    """Pixels, uint8 [H, W, channels], C-contiguous; [size, size, channels] when `size` is given.
+
+    Turned as EXIF says. Palettes are looked up, transparency is laid on white, 16 bits become the upper 8, of an animation
+    the first frame is taken; grey becomes RGB by repetition, RGB becomes grey by ITU-R 601 luminance.
+
+    Args:
+        data: The image file's bytes.
+        channels: 3 for RGB, 1 for grey.
+        size: When given, the short side is scaled to this many pixels (Lanczos) and the center square is cut out; an image
+            of that size is not resampled.
+        uri: Where the bytes come from, for error messages.
+        offset: Byte position there.
+
+    Raises:
+        CorruptDataError: No bytes, no image, a format not in `FORMATS`, a cut or damaged file, or more than `MAX_PIXELS`.
+    """
+    if channels not in (1, 3):
+        raise ValueError(f"channels is {channels}, expected 1 or 3")
+    view = memoryview(data)
+    if not view:
+        raise CorruptDataError("image has 0 bytes", uri, offset)
+    pixels = _decode_jpeg(view, channels, size, uri, offset) if is_jpeg(view) else None
+    if pixels is None:
+        pixels = _pixels(_open(view, uri, offset), channels, uri, offset)
+    if size is not None:
+        pixels = _center_square(pixels, size)
+    return np.ascontiguousarray(pixels)
+
+
+def image_format(data: bytes | memoryview, *, uri: str = "<bytes>", offset: int | None = None) -> tuple[str, int]:
+    """(format, channels): Pillow's name of the format, and 1 for grey or 3 for color, from the header alone.
+
+    Args:
+        data: The image file's bytes.
+        uri: Where the bytes come from, for error messages.
+        offset: Byte position there.
+
+    Raises:
+        CorruptDataError: As `decode_image`, as far as the header tells.
+    """
+    image = _open(memoryview(data), uri, offset)
+    grey = image.mode in ("1", "L", "LA", "La", "F") or image.mode.startswith("I")
+    return image.format or "", 1 if grey else 3
+
+
+def _decode_jpeg(
+    view: memoryview, channels: int, size: int | None, uri: str, offset: int | None
+) -> NDArray[np.uint8] | None:
+    # None when the file is sound but not for this decoder: CMYK, or harmless stray bytes.
+    try:
+        height, width, color_space = jpeg_size(view)
+        _check_pixels(width, height, uri, offset)
+        if color_space not in ("Gray", "YCbCr", "RGB"):
+            return None
+        return upright(decode_jpeg(view, channels, size), exif_orientation(view))
+    except ValueError as error:
+        if _HARMLESS in str(error):
+            return None
+        raise CorruptDataError(f"damaged JPEG: {error}", uri, offset) from None
+
+
+def _open(view: memoryview, uri: str, offset: int | None) -> Image.Image:
+    if not view:
+        raise CorruptDataError("image has 0 bytes", uri, offset)
+    try:
+        image = Image.open(io.BytesIO(view), formats=FORMATS)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise CorruptDataError(f"image is larger than {MAX_PIXELS} pixels: {error}", uri, offset) from None
+    except Image.UnidentifiedImageError:
+        start = bytes(view[:8])
+        raise CorruptDataError(f"not an image: {len(view)} bytes that begin {start!r}", uri, offset) from None
+    except MemoryError:
+        raise
+    except Exception as error:  # Pillow's readers raise whatever the damage makes them stumble over
+        raise CorruptDataError(f"damaged image: {error}", uri, offset) from error
+    _check_pixels(image.width, image.height, uri, offset)
+    return image
+
+
+def _check_pixels(width: int, height: int, uri: str, offset: int | None) -> None:
+    if width * height > MAX_PIXELS:
+        raise CorruptDataError(f"image of {width}x{height} pixels, at most {MAX_PIXELS} are decoded", uri, offset)
+
+
+def _pixels(image: Image.Image, channels: int, uri: str, offset: int | None) -> NDArray[np.uint8]:
+    kind = image.format
+    try:
+        image.load()
+        image = ImageOps.exif_transpose(image)
+        if image.mode.startswith("I"):
+            image = _upper_byte(image)
+        if image.has_transparency_data:
+            alpha = image.convert("RGBA")
+            image = Image.new("RGBA", alpha.size, (BACKGROUND,) * 3 + (255,))
+            image.alpha_composite(alpha)
+        pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"))
+    except MemoryError:
+        raise
+    except Exception as error:  # as in _open: decoders of damaged bytes raise anything
+        raise CorruptDataError(f"damaged {kind}: {error}", uri, offset) from error
+    return pixels[:, :, None] if channels == 1 else pixels
+
+
+def _upper_byte(image: Image.Image) -> Image.Image:
+    # 16-bit grey comes as "I;16" in some byte order, or as 32-bit "I" with values that fit 16 bits.
+    values = np.asarray(image)
+    if values.min() < 0 or values.max() > 0xFFFF:
+        raise ValueError(f"grey values from {values.min()} to {values.max()}, expected 0 to 65535")
+    return Image.fromarray((values >> 8).astype(np.uint8))
+
+
+def _center_square(pixels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    height, width = pixels.shape[:2]
+    side = min(height, width)
+    if side == size:
+        top, left = (height - size) // 2, (width - size) // 2
+        return pixels[top : top + size, left : left + size]
+    # One resampling step straight from the center square: nothing outside it is computed.
+    image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else np.ascontiguousarray(pixels))
+    left, top = (width - side) / 2, (height - side) / 2
+    square = np.asarray(image.resize((size, size), Image.Resampling.LANCZOS, box=(left, top, left + side, top + side)))
+    return square.reshape(size, size, pixels.shape[2])

@@ -1,0 +1,107 @@
+"""What a sample is made of, and how its label and its image are found among the fields."""
+
+import json
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from pipeline.errors import ConfigError, CorruptDataError
+
+IMAGE_SUFFIXES = ("png", "jpg", "jpeg", "webp", "ppm", "pgm", "bmp", "tif", "tiff", "gif", "avif", "jp2")
+"""Last parts of field names that hold images, the preferred first."""
+
+
+class RawSample(NamedTuple):
+    """One sample as it lies in its shard: bytes, nothing decoded."""
+
+    key: str
+    """The path of its members up to the first dot of the basename."""
+
+    fields: Mapping[str, memoryview]
+    """Bytes by field name (the extension in lower case, such as `png`, `cls`, `seg.png`), in shard order."""
+
+    uri: str
+    """The shard."""
+
+    offset: int
+    """Where the sample begins in the shard, in bytes."""
+
+
+def image_field(sample: RawSample) -> str:
+    """The name of the field that holds the image.
+
+    A field named plainly (`png`) goes before one with more parts (`small.png`); among those, `IMAGE_SUFFIXES` decides.
+
+    Args:
+        sample: The sample.
+
+    Raises:
+        ConfigError: No field holds an image, or several are equally good (`left.png`, `right.png`).
+    """
+    for suffix in IMAGE_SUFFIXES:
+        if suffix in sample.fields:
+            return suffix
+    for suffix in IMAGE_SUFFIXES:
+        matches = [name for name in sample.fields if name.endswith("." + suffix)]
+        if len(matches) > 1:
+            raise ConfigError(f"sample {sample.key!r} has {len(matches)} images, {_listed(matches)}, expected one, in {sample.uri}")
+        if matches:
+            return matches[0]
+    raise ConfigError(
+        f"sample {sample.key!r} has the fields {_listed(sample.fields)}, expected an image (png, jpg, webp, ...), in {sample.uri}"
+    )
+
+
+def has_label(sample: RawSample) -> bool:
+    """Whether the sample has a field `decode_label` can read: `cls`, or `json` with a `label`.
+
+    Args:
+        sample: The sample.
+
+    Raises:
+        CorruptDataError: The `json` field is no JSON.
+    """
+    return "cls" in sample.fields or _json_label(sample) is not None
+
+
+def decode_label(sample: RawSample) -> int:
+    """The sample's class, at least 0: from the field `cls` (digits), else from `label` in the field `json`.
+
+    Args:
+        sample: The sample.
+
+    Raises:
+        ConfigError: The sample has neither.
+        CorruptDataError: What is there is no such number.
+    """
+    if "cls" in sample.fields:
+        text = bytes(sample.fields["cls"]).strip()
+        if not text.isdigit() or len(text) > 18:
+            raise CorruptDataError(
+                f"sample {sample.key!r} has the label {text[:20]!r}, expected a class number", sample.uri, sample.offset
+            )
+        return int(text)
+    label = _json_label(sample)
+    if label is None:
+        raise ConfigError(
+            f"sample {sample.key!r} has no label: got the fields {_listed(sample.fields)}, expected 'cls', or 'json' with a "
+            f"'label', in {sample.uri}"
+        )
+    if not isinstance(label, int) or isinstance(label, bool) or label < 0:
+        raise CorruptDataError(
+            f"sample {sample.key!r} has the label {label!r}, expected a class number", sample.uri, sample.offset
+        )
+    return label
+
+
+def _json_label(sample: RawSample) -> object:
+    if "json" not in sample.fields:
+        return None
+    try:
+        content = json.loads(bytes(sample.fields["json"]))
+    except ValueError as error:
+        raise CorruptDataError(f"sample {sample.key!r} has a damaged json field: {error}", sample.uri, sample.offset) from None
+    return content.get("label") if isinstance(content, dict) else None
+
+
+def _listed(names: Mapping[str, memoryview] | list[str]) -> str:
+    return ", ".join(names)

@@ -1,0 +1,142 @@
+"""The index of a data set on storage: `index.json` in webdataset's `wids` format, with the offsets in a sidecar.
+
+Written: `{"__kind__": "wids-shard-index-v1", "wids_version": 1, "name": ..., "shardlist": [{"url", "nsamples", "filesize"}],
+"meta": {"class_names", "num_samples", "image_shape"}, "offsets": "index.offsets.npy"}`, shard URLs relative to the index
+where they lie below it, so that a data set can be moved as a folder. The last two keys are this project's; an index made by
+webdataset's own tool lacks them and is read just as well.
+"""
+
+import json
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pipeline import storage
+from pipeline.errors import ConfigError, CorruptDataError
+from pipeline.shards.index import DatasetMeta, ShardIndex, ShardInfo, sample_offsets
+from pipeline.shards.offsets import SIDECAR_NAME, SidecarOffsets, WalkedOffsets, encode_sidecar
+from pipeline.shards.places import base_name, folder_of, relative, resolve
+
+INDEX_NAME = "index.json"
+"""The index's name in a folder of shards."""
+
+PACKING_NAME = "packing.json"
+"""Lies in a folder while `pack` fills it; a folder that still has it, and no index, is unfinished."""
+
+KIND = "wids-shard-index-v1"
+"""What webdataset calls the format."""
+
+
+class _Shard(BaseModel):
+    model_config = ConfigDict(strict=True)
+    url: str
+    nsamples: Annotated[int, Field(ge=1)]
+    filesize: Annotated[int, Field(ge=1)]
+
+
+class _Meta(BaseModel):
+    model_config = ConfigDict(strict=True)
+    class_names: list[str] = []
+    image_shape: tuple[int, int, int] | None = None
+
+
+class _IndexFile(BaseModel):
+    model_config = ConfigDict(strict=True)  # keys of other tools are passed over
+    kind: Annotated[Literal["wids-shard-index-v1"], Field(alias="__kind__")] = KIND
+    wids_version: Literal[1]
+    name: str | None = None
+    base: str | None = None
+    shardlist: Annotated[list[_Shard], Field(min_length=1)]
+    datasets: list[object] = []
+    meta: _Meta = _Meta()
+    offsets: str | None = None
+
+
+def load_index(url: str) -> ShardIndex:
+    """The data set that an index file describes; the shards themselves are not looked at.
+
+    Args:
+        url: The JSON file: written by `save_index`, or by webdataset's `wids-index create`.
+
+    Raises:
+        ConfigError: The index joins several data sets, which this reader does not.
+        CorruptDataError: The file is no `wids` index.
+        StorageError: It could not be read.
+    """
+    url = storage.absolute_url(url)
+    try:
+        found = _IndexFile.model_validate_json(storage.read_bytes(url))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise CorruptDataError(f"not a shard index of kind {KIND!r}: {where}: {first['msg']}", url) from None
+    if found.datasets:
+        raise ConfigError(f"got an index of {len(found.datasets)} joined data sets, expected one 'shardlist', in {url}")
+    folder = folder_of(url)
+    base = folder if found.base is None else resolve(folder, found.base)
+    shards = tuple(
+        ShardInfo(url=resolve(base, shard.url), num_samples=shard.nsamples, size_bytes=shard.filesize) for shard in found.shardlist
+    )
+    meta = DatasetMeta(class_names=tuple(found.meta.class_names), image_shape=found.meta.image_shape)
+    name = found.name or base_name(folder)
+    index = ShardIndex(name=name, shards=shards, offsets=WalkedOffsets(), meta=meta)
+    if found.offsets is None:
+        return index
+    counts = np.diff(index.starts) + 1  # every shard's offsets have one more entry: where its last sample ends
+    sidecar = SidecarOffsets(
+        resolve(folder, found.offsets), index.fingerprint(), np.cumsum(counts) - counts, total=int(counts.sum())
+    )
+    return ShardIndex(name=name, shards=shards, offsets=sidecar, meta=meta)
+
+
+def save_index(index: ShardIndex, folder: str) -> str:
+    """Write `index.json` and its sidecar into a folder, the index last; returns the index's URL.
+
+    The bytes depend on the index and, through relative URLs, on the folder's place; nothing else. Files already there are
+    replaced.
+
+    Args:
+        index: The data set; offsets that are not in memory are read first.
+        folder: Usually the folder that holds the shards.
+
+    Raises:
+        StorageError: A file could not be written, or offsets could not be read.
+        CorruptDataError: As `sample_offsets`.
+    """
+    folder = storage.absolute_url(folder)
+    sidecar, text = encode_index(index, folder)
+    storage.put_replace(storage.join(folder, SIDECAR_NAME), sidecar)
+    url = storage.join(folder, INDEX_NAME)
+    storage.put_replace(url, text)
+    return url
+
+
+def encode_index(index: ShardIndex, folder: str) -> tuple[bytes, bytes]:
+    """(sidecar, index): the bytes of the two files for an index that is to lie in `folder`.
+
+    Args:
+        index: The data set.
+        folder: An absolute URL; shards below it are written relative to it.
+
+    Raises:
+        CorruptDataError: As `sample_offsets`.
+        StorageError: Offsets could not be read.
+    """
+    sidecar = encode_sidecar(index.fingerprint(), [sample_offsets(index, shard) for shard in range(len(index.shards))])
+    content = {
+        "__kind__": KIND,
+        "wids_version": 1,
+        "name": index.name,
+        "shardlist": [
+            {"url": relative(folder, shard.url), "nsamples": shard.num_samples, "filesize": shard.size_bytes}
+            for shard in index.shards
+        ],
+        "meta": {
+            "class_names": list(index.meta.class_names),
+            "num_samples": index.num_samples,
+            "image_shape": index.meta.image_shape,
+        },
+        "offsets": SIDECAR_NAME,
+    }
+    return sidecar, (json.dumps(content, indent=1) + "\n").encode()

@@ -1,0 +1,63 @@
+"""The one way for a job to open a data set, whatever the user named it by."""
+
+from dataclasses import replace
+
+from pipeline import storage
+from pipeline.errors import ConfigError, CorruptDataError
+from pipeline.shards.build import build_index
+from pipeline.shards.index import Progress, ShardIndex
+from pipeline.shards.index_file import INDEX_NAME, load_index
+from pipeline.shards.places import folder_of, look_up
+from pipeline.shards.urls import expand_shards
+
+
+def open_data(spec: str, *, progress: Progress | None = None) -> ShardIndex:
+    """The data set that `spec` names, checked against the shards as they are now.
+
+    An index file, and a folder that has an `index.json`, are opened by their index; so are shards named one by one or by a
+    pattern when the `index.json` of their folder knows them all. Other shards have their headers read.
+
+    Args:
+        spec: As `expand_shards`.
+        progress: Called as (shards done, shards in all) while headers are read.
+
+    Raises:
+        ConfigError: `spec` names nothing usable, a shard that the index names is missing, or a folder holds shards that its
+            index does not name.
+        CorruptDataError: The index or a shard is damaged, or a shard's size is not the one in the index; named.
+        StorageError: The store could not be read.
+    """
+    urls = expand_shards(spec)
+    url = storage.absolute_url(spec)
+    if url.endswith(".json"):
+        return _checked(load_index(url), url)
+    folder = url if storage.is_folder(url) else folder_of(urls[0])
+    if any(folder_of(shard) != folder for shard in urls):
+        return build_index(urls, progress=progress)
+    index_url = storage.join(folder, INDEX_NAME)
+    if not storage.exists(index_url):
+        return build_index(urls, progress=progress)
+    index = load_index(index_url)
+    numbers = {shard.url: number for number, shard in enumerate(index.shards)}
+    unknown = [shard for shard in urls if shard not in numbers]
+    if folder == url:
+        if unknown:
+            raise ConfigError(f"got {unknown[0]}, which the folder's {INDEX_NAME} does not name; index again or name the shards")
+        return _checked(index, index_url)
+    if unknown:
+        return build_index(urls, progress=progress)
+    return _checked(index.select([numbers[shard] for shard in urls]), index_url)
+
+
+def _checked(index: ShardIndex, index_url: str) -> ShardIndex:
+    # The index with every shard's present version, after every shard proved to have the size it had when it was indexed.
+    shards = []
+    for shard, info in zip(index.shards, look_up([shard.url for shard in index.shards]), strict=True):
+        if info is None:
+            raise ConfigError(f"got {index_url}, whose shard {shard.url} is missing")
+        if info.size != shard.size_bytes:
+            raise CorruptDataError(
+                f"shard has {info.size} bytes, {index_url} says {shard.size_bytes}: it changed after it was indexed", shard.url
+            )
+        shards.append(replace(shard, version=info.version))
+    return replace(index, shards=tuple(shards))

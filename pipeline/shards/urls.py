@@ -1,0 +1,98 @@
+"""From what a user types to the list of shards it means."""
+
+import re
+
+import braceexpand
+
+from pipeline import storage
+from pipeline.errors import ConfigError
+from pipeline.shards.index_file import INDEX_NAME, PACKING_NAME, load_index
+from pipeline.shards.places import base_name, folder_of, look_up, resolve
+
+_COMPRESSED = (".tgz", ".gz", ".bz2", ".xz", ".zst")
+_GLOB = re.compile(r"[*?\[]")
+_FORMS = "expected a .tar, a pattern with {000..010} or *, a folder, a .txt list or an index .json"
+
+
+def expand_shards(spec: str) -> list[str]:
+    """The URLs of the shards that `spec` names; all exist. Order: as listed, sorted where `spec` gives no order.
+
+    Args:
+        spec: One of: a pattern with braces (`train-{000000..000010}.tar`, `{a,b}.tar`), a glob (`train-*.tar`), a folder
+            (every `.tar` in it), a `.txt` file of such URLs (one a line, `#` begins a comment, relative ones relative to
+            the file), a `wids` index, or one `.tar`. Local paths or any URL that `pipeline.storage` reads.
+
+    Returns:
+        At least one absolute URL, none twice.
+
+    Raises:
+        ConfigError: A path is missing, a pattern matches nothing, a folder has no shards or is still being packed, a shard
+            is compressed, or one is named twice.
+        CorruptDataError: The index or the list cannot be read as text.
+        StorageError: The store could not be asked.
+    """
+    urls = _expand(spec, spec)
+    for url in urls:
+        if url.lower().endswith(_COMPRESSED):
+            raise ConfigError(f"got the compressed shard {url}, expected a plain .tar: ranges of it are read")
+    if len(set(urls)) != len(urls):
+        twice = next(url for url in urls if urls.count(url) > 1)
+        raise ConfigError(f"got the shard {twice} more than once, expected every shard once, in {spec!r}")
+    return urls
+
+
+def _expand(spec: str, asked: str) -> list[str]:
+    url = storage.absolute_url(spec)
+    if spec.endswith(".txt") and storage.exists(url):
+        return _expand_list(url)
+    if spec.endswith(".json") and storage.exists(url):
+        return [shard.url for shard in load_index(url).shards]
+    if storage.is_folder(url):
+        return _folder(url)
+    if storage.is_local(url) and storage.exists(url):  # also a file whose name has braces or stars in it
+        return [url]
+    try:
+        pieces = list(braceexpand.braceexpand(url))
+    except braceexpand.UnbalancedBracesError:
+        raise ConfigError(f"got {asked!r} with unbalanced braces; {_FORMS}") from None
+    urls: list[str] = []
+    for piece in pieces:
+        if _GLOB.search(piece):
+            matches = storage.glob(piece)
+            if not matches:
+                raise ConfigError(f"got {asked!r}, which matches nothing; {_FORMS}")
+            urls += matches
+        else:
+            urls.append(piece)
+    missing = [url for url, entry in zip(urls, look_up(urls), strict=True) if entry is None]
+    if missing:
+        more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
+        raise ConfigError(f"got {asked!r}, but there is no {missing[0]}{more}; {_FORMS}")
+    return urls
+
+
+def _folder(url: str) -> list[str]:
+    names = [entry.url for entry in storage.list_objects(url)]
+    bases = {base_name(name) for name in names}
+    if PACKING_NAME in bases and INDEX_NAME not in bases:
+        raise ConfigError(f"got the folder {url}, whose packing is unfinished; run the same pack command again")
+    shards = [name for name in names if name.endswith(".tar")]
+    if not shards:
+        raise ConfigError(f"got the folder {url} with {len(names)} files and no .tar among them; {_FORMS}")
+    return shards
+
+
+def _expand_list(url: str) -> list[str]:
+    try:
+        lines = storage.read_bytes(url).decode("utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"got {url}, expected a text file with one shard a line: {error}") from None
+    folder = folder_of(url)
+    urls: list[str] = []
+    for line in lines:
+        entry = line.partition("#")[0].strip()
+        if entry:
+            urls += _expand(resolve(folder, entry), f"{entry} in {url}")
+    if not urls:
+        raise ConfigError(f"got {url}, which names no shards; expected one a line")
+    return urls

@@ -1,0 +1,42 @@
+"""Objects on any store behind one small interface: local folders, memory://, s3://, http(s):// and whatever fsspec knows.
+
+What lives here: addresses (`absolute_url`, `join`, `is_local`), reading (`read_bytes`, `read_range`), looking
+(`exists`, `is_folder`, `info`, `list_objects`, `glob`) and the three ways to change a store (`put_once`,
+`put_replace`, `remove_tree`). An object becomes visible whole or not at all, a short read is an error, and
+transient faults are retried, bounded and counted (`retries`).
+"""
+
+from pipeline.storage.info import ObjectInfo
+from pipeline.storage.objects import (
+    exists,
+    glob,
+    info,
+    is_folder,
+    list_objects,
+    put_once,
+    put_replace,
+    read_bytes,
+    read_range,
+    remove_tree,
+)
+from pipeline.storage.retry import RetryPolicy, retries
+from pipeline.storage.urls import absolute_url, is_local, join
+
+__all__ = [
+    "ObjectInfo",
+    "RetryPolicy",
+    "absolute_url",
+    "exists",
+    "glob",
+    "info",
+    "is_folder",
+    "is_local",
+    "join",
+    "list_objects",
+    "put_once",
+    "put_replace",
+    "read_bytes",
+    "read_range",
+    "remove_tree",
+    "retries",
+]

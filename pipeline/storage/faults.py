@@ -1,0 +1,142 @@
+"""Which faults pass by themselves, which will not change, and what each is called.
+
+Stores report in many tongues: errno, botocore's and aiohttp's errors, HTTP statuses. This file is the only place that
+understands them.
+"""
+
+import errno
+import http.client
+from collections.abc import Iterator
+from functools import cache
+
+from pipeline.errors import PermanentStorageError, StorageError, TransientStorageError
+
+_TRANSIENT_STATUS = frozenset({408, 409, 425, 429, 500, 502, 503, 504})  # 409: two conditional puts met; ask again
+_MISSING_STATUS = frozenset({404, 410})
+# EBUSY and EREMOTEIO are what s3fs makes of 503 (SlowDown) and 500.
+_TRANSIENT_ERRNO = frozenset(
+    {
+        errno.EAGAIN,
+        errno.EBUSY,
+        errno.EHOSTDOWN,
+        errno.EHOSTUNREACH,
+        errno.EINTR,
+        errno.ENETDOWN,
+        errno.ENETUNREACH,
+        errno.EREMOTEIO,
+        errno.ESTALE,
+        errno.ETIMEDOUT,
+    }
+)
+_DISK_FULL_ERRNO = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The error and the errors it was raised from: clients wrap a lost connection in 'file not found'."""
+    current: BaseException | None = error
+    while current is not None:
+        yield current
+        current = current.__cause__
+
+
+@cache
+def _client_errors() -> tuple[tuple[type[Exception], ...], tuple[type[Exception], ...]]:
+    """Transient and other error classes of the network clients; imported at the first fault, they are slow to load."""
+    import aiohttp
+    import botocore.exceptions
+    import botocore.parsers
+
+    transient = (
+        aiohttp.ClientConnectionError,
+        aiohttp.ClientPayloadError,
+        botocore.exceptions.ConnectionError,  # not a builtin ConnectionError, and not an HTTPClientError
+        botocore.exceptions.HTTPClientError,
+        botocore.exceptions.IncompleteReadError,
+        botocore.parsers.ResponseParserError,
+    )
+    return transient, (aiohttp.ClientError, botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError)
+
+
+def _is_client_error(error: BaseException, *, transient: bool) -> bool:
+    """Whether the error is one of the network clients' own (the transient ones, or any)."""
+    if type(error).__module__.partition(".")[0] not in {"aiobotocore", "aiohttp", "botocore"}:
+        return False
+    transient_types, other_types = _client_errors()
+    return isinstance(error, transient_types if transient else transient_types + other_types)
+
+
+def http_status(error: BaseException) -> int | None:
+    """The HTTP status the store answered with, or None where the error carries none."""
+    for link in _chain(error):
+        response = getattr(link, "response", None)
+        if isinstance(response, dict):  # botocore
+            status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+            if isinstance(status, int):
+                return status
+        for name in ("status", "status_code", "code"):  # aiohttp; azure and requests; gcsfs
+            status = getattr(link, name, None)
+            if isinstance(status, int) and 400 <= status <= 599:
+                return status
+    return None
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether the same call may succeed a little later."""
+    if http_status(error) in _TRANSIENT_STATUS:
+        return True
+    for link in _chain(error):
+        if isinstance(link, (ConnectionError, TimeoutError, http.client.HTTPException)):
+            return True
+        if isinstance(link, OSError) and link.errno in _TRANSIENT_ERRNO:
+            return True
+        if _is_client_error(link, transient=True):
+            return True
+    return False
+
+
+def is_missing(error: BaseException) -> bool:
+    """Whether the store says that there is no such object (and is not merely unable to look)."""
+    if is_transient(error):
+        return False
+    status = http_status(error)
+    return isinstance(error, FileNotFoundError) if status is None else status in _MISSING_STATUS
+
+
+def is_name_taken(error: BaseException) -> bool:
+    """Whether a conditional put may have been refused because the name is taken; to be confirmed by looking.
+
+    AWS and moto answer 412, which s3fs calls FileExistsError; Ceph's 412 arrives as EINVAL.
+    """
+    if isinstance(error, FileExistsError) or http_status(error) == 412:
+        return True
+    return isinstance(error, OSError) and error.errno == errno.EINVAL
+
+
+def in_our_words(error: Exception, url: str, doing: str) -> StorageError | None:
+    """The project's error for a store's error, or None if `error` is no answer of a store (a mistake in code, say).
+
+    Args:
+        error: What was raised.
+        url: The object or folder concerned.
+        doing: The operation, such as "read_bytes".
+    """
+    if isinstance(error, StorageError):
+        return error
+    status = http_status(error)
+    if is_transient(error):
+        return TransientStorageError(f"{doing} failed: {_one_line(error)}", url)
+    if is_missing(error):
+        return PermanentStorageError(f"{doing}: no such object", url)
+    if isinstance(error, PermissionError) or status in {401, 403}:
+        return PermanentStorageError(f"{doing}: permission denied: {_one_line(error)}", url)
+    if isinstance(error, OSError) and error.errno in _DISK_FULL_ERRNO:
+        return PermanentStorageError(f"disk full while {doing}: {_one_line(error)}", url)
+    if isinstance(error, OSError) or status is not None or _is_client_error(error, transient=False):
+        return PermanentStorageError(f"{doing} failed: {_one_line(error)}", url)
+    return None
+
+
+def _one_line(error: BaseException) -> str:
+    """Class and text of an error on one line; many clients' errors have no text of their own."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

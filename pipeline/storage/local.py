@@ -1,0 +1,176 @@
+"""The local store: files written aside, synced to the disk and linked or renamed into place.
+
+A writer that is killed leaves at most a file named `.<name>.<16 hex digits>.partial`, which no listing shows.
+"""
+
+import errno
+import glob as glob_module
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipeline.errors import PermanentStorageError
+from pipeline.storage.info import ObjectInfo
+
+_PARTIAL_NAME = re.compile(r"\.[^/]+\.[0-9a-f]{16}\.partial")
+_NO_LINKS_ERRNO = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS})
+
+
+class LocalStore:
+    """Objects are regular files; URLs are absolute paths. Raises OSError where the file system does."""
+
+    def exists(self, path: str) -> bool:
+        """Whether a file or folder has this name."""
+        return _stat_or_none(path) is not None
+
+    def is_folder(self, path: str) -> bool:
+        """Whether a folder has this name."""
+        return Path(path).is_dir()
+
+    def info(self, path: str) -> ObjectInfo:
+        """Size and mtime of a file."""
+        if self.is_folder(path):
+            raise IsADirectoryError(errno.EISDIR, "is a folder, expected a file")
+        return _object_info(path, os.stat(path))  # noqa: PTH116 (mirrors DirEntry.stat below)
+
+    def list_objects(self, path: str, recursive: bool) -> list[ObjectInfo]:
+        """Files in the folder, in no order; none if there is no such folder."""
+        return list(_walk(path, recursive))
+
+    def glob(self, pattern: str) -> list[str]:
+        """Files and folders that match; `**` crosses folders."""
+        return [path for path in glob_module.glob(pattern, recursive=True) if not _is_partial(os.path.basename(path))]  # noqa: PTH119, PTH207
+
+    def read_bytes(self, path: str) -> bytes:
+        """The whole file."""
+        return Path(path).read_bytes()
+
+    def read_range(self, path: str, start: int, end: int) -> bytes:
+        """Bytes start..end-1, fewer where the file is shorter."""
+        with Path(path).open("rb", buffering=0) as file:
+            file.seek(start)
+            pieces = []
+            while start < end and (piece := file.read(end - start)):
+                pieces.append(piece)
+                start += len(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def put_once(self, path: str, data: bytes) -> bool:
+        """Create the file with this content; False if the name was taken."""
+        if self.exists(path):  # no need to write the data aside first; the link below is what decides
+            self._refuse_folder(path)
+            return False
+        aside = _write_aside(path, data)
+        try:
+            os.link(aside, path)
+            created = True
+        except FileExistsError:
+            self._refuse_folder(path)
+            # Over NFS a link can succeed, lose its answer, and be told "exists" when the client asks again.
+            created = os.path.samefile(aside, path)  # noqa: PTH121
+        except OSError as error:
+            if error.errno in _NO_LINKS_ERRNO:
+                raise PermanentStorageError("this file system has no hard links, which put_once needs", path) from error
+            raise
+        finally:
+            Path(aside).unlink()
+        _sync_folder(os.path.dirname(path))  # noqa: PTH120
+        return created
+
+    def put_replace(self, path: str, data: bytes) -> None:
+        """Give the file this content, whatever it held before."""
+        aside = _write_aside(path, data)
+        try:
+            Path(aside).replace(path)
+        except BaseException:
+            Path(aside).unlink()
+            raise
+        _sync_folder(os.path.dirname(path))  # noqa: PTH120
+
+    def remove_tree(self, path: str) -> None:
+        """Remove a folder with all that is below it, or one file; nothing if the name is free."""
+        if self.is_folder(path):
+            shutil.rmtree(path)
+        else:
+            Path(path).unlink(missing_ok=True)
+
+    def _refuse_folder(self, path: str) -> None:
+        if self.is_folder(path):
+            raise IsADirectoryError(errno.EISDIR, "is a folder, expected a free name or a file")
+
+
+def _stat_or_none(path: str) -> os.stat_result | None:
+    """Unlike os.path.exists, tells a missing name from one that may not be looked at."""
+    try:
+        return os.stat(path)  # noqa: PTH116
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _is_partial(name: str) -> bool:
+    return _PARTIAL_NAME.fullmatch(name) is not None
+
+
+def _object_info(path: str, stat: os.stat_result) -> ObjectInfo:
+    return ObjectInfo(url=path, size=stat.st_size, version=str(stat.st_mtime_ns))
+
+
+def _walk(path: str, recursive: bool) -> Iterator[ObjectInfo]:
+    """Every visible file of the folder, and below it."""
+    try:
+        entries = list(os.scandir(path))
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for entry in entries:
+        if _is_partial(entry.name):
+            continue
+        if entry.is_dir():
+            if recursive:
+                yield from _walk(entry.path, recursive)
+            continue
+        try:
+            yield _object_info(entry.path, entry.stat())
+        except FileNotFoundError:  # removed since the folder was read: not there is what it is
+            continue
+
+
+def _write_aside(path: str, data: bytes) -> str:
+    """Write `data` to the disk, next to `path` under a name that listings skip; returns that name."""
+    folder, name = os.path.split(path)
+    _make_folder(folder)
+    aside = os.path.join(folder, f".{name}.{secrets.token_hex(8)}.partial")  # noqa: PTH118
+    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        try:
+            rest = memoryview(data)
+            while rest:
+                rest = rest[os.write(descriptor, rest) :]
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except BaseException:
+        Path(aside).unlink()
+        raise
+    return aside
+
+
+def _make_folder(folder: str) -> None:
+    """Make the folder and its parents, and have the names of the new ones on the disk."""
+    if os.path.isdir(folder):  # noqa: PTH112
+        return
+    parent = os.path.dirname(folder)  # noqa: PTH120
+    _make_folder(parent)
+    Path(folder).mkdir(exist_ok=True)
+    _sync_folder(parent)
+
+
+def _sync_folder(folder: str) -> None:
+    """Have the folder's names on the disk: without this a power cut can undo a link or a rename."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,144 @@
+"""The operations on objects: the right store for a URL, retries around it, the same promises everywhere."""
+
+from pipeline.errors import PermanentStorageError
+from pipeline.storage.info import ObjectInfo
+from pipeline.storage.local import LocalStore
+from pipeline.storage.remote import RemoteStore
+from pipeline.storage.retry import retrying
+from pipeline.storage.urls import absolute_url, is_local
+
+_LOCAL = LocalStore()
+_REMOTE = RemoteStore()
+
+
+def exists(url: str) -> bool:
+    """Whether an object or a folder has this name.
+
+    Raises:
+        StorageError: The store could not be asked.
+    """
+    store, url = _find(url)
+    return retrying("exists", url, lambda: store.exists(url))
+
+
+def is_folder(url: str) -> bool:
+    """Whether `url` is a folder: for object stores, whether objects lie below the name. HTTP has none.
+
+    Raises:
+        StorageError: The store could not be asked.
+    """
+    store, url = _find(url)
+    return retrying("is_folder", url, lambda: store.is_folder(url))
+
+
+def info(url: str) -> ObjectInfo:
+    """Size and version of one object.
+
+    Raises:
+        PermanentStorageError: There is no such object, it is a folder, or it may not be looked at.
+        TransientStorageError: The store did not answer.
+    """
+    store, url = _find(url)
+    return retrying("info", url, lambda: store.info(url))
+
+
+def list_objects(folder_url: str, recursive: bool = False) -> list[ObjectInfo]:
+    """The objects in a folder, sorted by URL, as they are now: never from a cached listing.
+
+    Args:
+        folder_url: The folder; where there is none the list is empty.
+        recursive: Whether to list what is in subfolders too.
+
+    Returns:
+        Files only; what killed writers left aside is not shown.
+
+    Raises:
+        StorageError: The store could not be asked.
+    """
+    store, url = _find(folder_url)
+    return sorted(retrying("list_objects", url, lambda: store.list_objects(url, recursive)), key=lambda found: found.url)
+
+
+def glob(pattern_url: str) -> list[str]:
+    """The URLs that match a pattern with `*`, `?`, `[...]` or `**`, sorted.
+
+    Raises:
+        StorageError: The store could not be asked.
+    """
+    store, url = _find(pattern_url)
+    return sorted(retrying("glob", url, lambda: store.glob(url)))
+
+
+def read_bytes(url: str) -> bytes:
+    """The whole content of one object.
+
+    Raises:
+        PermanentStorageError: There is no such object, or it may not be read.
+        TransientStorageError: The store did not answer.
+    """
+    store, url = _find(url)
+    return retrying("read_bytes", url, lambda: store.read_bytes(url))
+
+
+def read_range(url: str, start: int, end: int) -> bytes:
+    """Exactly the bytes start..end-1 of an object; an empty range is empty without asking the store.
+
+    Args:
+        url: The object.
+        start: First byte, from 0.
+        end: One past the last byte, at least `start`.
+
+    Raises:
+        PermanentStorageError: The object is missing or ends before `end`: a short read is never handed on.
+        TransientStorageError: The store did not answer.
+    """
+    if not 0 <= start <= end:
+        raise ValueError(f"got the range [{start}, {end}), expected 0 <= start <= end")
+    if start == end:
+        return b""
+    store, url = _find(url)
+    data = retrying("read_range", url, lambda: store.read_range(url, start, end))
+    if len(data) != end - start:
+        raise PermanentStorageError(f"read_range: got {len(data)} bytes, expected {end - start} of [{start}, {end})", url)
+    return data
+
+
+def put_once(url: str, data: bytes) -> bool:
+    """True if this call created the object, False if the name was already taken, by whatever content.
+
+    The object becomes visible whole or not at all, and is never changed. Local: written aside, synced, linked. S3: one
+    conditional PUT. If the answer to a first attempt was lost, False can mean that the attempt had created it: who must
+    know compares the content.
+
+    Raises:
+        PermanentStorageError: Full disk, no permission, or a store without a conditional put.
+        TransientStorageError: The store did not answer; the object may or may not be there.
+    """
+    store, url = _find(url)
+    return retrying("put_once", url, lambda: store.put_once(url, data))
+
+
+def put_replace(url: str, data: bytes) -> None:
+    """Give an object this content at once: readers see the old content or the new, never a mixture.
+
+    Raises:
+        PermanentStorageError: Full disk, no permission, or a store without whole-object puts.
+        TransientStorageError: The store did not answer; the object holds the old content or the new.
+    """
+    store, url = _find(url)
+    retrying("put_replace", url, lambda: store.put_replace(url, data))
+
+
+def remove_tree(url: str) -> None:
+    """Remove a folder and everything below it, or one object; nothing happens where the name is free.
+
+    Raises:
+        StorageError: The store refused, or could not be asked.
+    """
+    store, url = _find(url)
+    retrying("remove_tree", url, lambda: store.remove_tree(url))
+
+
+def _find(url: str) -> tuple[LocalStore | RemoteStore, str]:
+    """The store that holds `url`, and the URL's one spelling."""
+    return (_LOCAL if is_local(url) else _REMOTE), absolute_url(url)

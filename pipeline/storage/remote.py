@@ -1,0 +1,188 @@
+"""All other stores, through fsspec: S3, HTTP, memory, and what else has an fsspec file system."""
+
+import errno
+import threading
+from datetime import datetime
+from typing import Any
+
+import fsspec
+from fsspec.core import url_to_fs
+
+from pipeline.errors import ConfigError, PermanentStorageError
+from pipeline.storage.faults import is_missing, is_name_taken
+from pipeline.storage.info import ObjectInfo
+from pipeline.storage.urls import scheme_of
+
+_CONNECT_TIMEOUT_S = 10
+_READ_TIMEOUT_S = 60
+_S3_SCHEMES = frozenset({"s3", "s3a"})
+_HTTP_SCHEMES = frozenset({"http", "https"})
+# Stores whose fsspec file system makes an object visible whole, and has a create that fails where the name is taken.
+_WRITABLE_SCHEMES = _S3_SCHEMES | {"memory", "gs", "gcs", "abfs", "abfss", "az"}
+_SINGLE_PUT_CHUNK_BYTES = 5 * 2**29  # s3fs uploads in one PUT below twice this: S3's limit of 5 GiB
+# memory:// looks for the name and then stores: two steps that threads must not interleave.
+_memory_lock = threading.Lock()
+
+
+class RemoteStore:
+    """Objects behind fsspec. Raises what the clients raise; `faults` knows what it means."""
+
+    def exists(self, url: str) -> bool:
+        """Whether an object or a folder has this name."""
+        try:
+            self._entry(url)
+        except Exception as error:  # clients report "missing" in several classes
+            if is_missing(error):
+                return False
+            raise
+        return True
+
+    def is_folder(self, url: str) -> bool:
+        """Whether objects lie below this name; HTTP has no folders."""
+        if scheme_of(url) in _HTTP_SCHEMES or not self.exists(url):
+            return False
+        return self._entry(url)["type"] == "directory"
+
+    def info(self, url: str) -> ObjectInfo:
+        """Size and version of an object."""
+        entry = self._entry(url)
+        if entry["type"] == "directory":
+            raise IsADirectoryError(errno.EISDIR, "is a folder, expected an object")
+        return _object_info(url, entry)
+
+    def list_objects(self, url: str, recursive: bool) -> list[ObjectInfo]:
+        """Objects in the folder, in no order; none if there is no such folder."""
+        fs, path = _open(url)
+        try:
+            entries = list(fs.find(path, detail=True).values()) if recursive else fs.ls(path, detail=True)
+        except FileNotFoundError as error:
+            if is_missing(error):
+                return []
+            raise
+        found = []
+        for entry in entries:
+            name = entry["name"]
+            # Left out: folders, the empty objects some tools put as folder markers, and an object of the folder's own name.
+            if entry["type"] == "directory" or name.endswith("/") or name == path:
+                continue
+            entry_url = _url_of(url, name)
+            found.append(self.info(entry_url) if entry.get("size") is None else _object_info(entry_url, entry))
+        return found
+
+    def glob(self, pattern: str) -> list[str]:
+        """Objects and folders that match."""
+        fs, path = _open(pattern)
+        return [_url_of(pattern, str(name)) for name in fs.glob(path)]
+
+    def read_bytes(self, url: str) -> bytes:
+        """The whole object, by one request."""
+        fs, path = _open(url)
+        return fs.cat_file(path)
+
+    def read_range(self, url: str, start: int, end: int) -> bytes:
+        """Bytes start..end-1, fewer where the object is shorter."""
+        fs, path = _open(url)
+        return fs.cat_file(path, start=start, end=end)
+
+    def put_once(self, url: str, data: bytes) -> bool:
+        """Create the object by one conditional request; False if the name was taken."""
+        fs, path = _open_writable(url)
+        try:
+            if scheme_of(url) == "memory":
+                with _memory_lock:
+                    fs.pipe_file(path, data, mode="create")
+            else:
+                fs.pipe_file(path, data, mode="create", **_put_options(url))
+        except OSError as error:
+            # The same errors also mean other things (a parent that is a file, a bad bucket name): look.
+            if is_name_taken(error) and self.exists(url) and not self.is_folder(url):
+                return False
+            raise
+        return True
+
+    def put_replace(self, url: str, data: bytes) -> None:
+        """Give the object this content, whatever it held before."""
+        fs, path = _open_writable(url)
+        fs.pipe_file(path, data, **_put_options(url))
+
+    def remove_tree(self, url: str) -> None:
+        """Remove all that is below this name, or one object; nothing if the name is free."""
+        if self.exists(url):
+            fs, path = _open(url)
+            fs.rm(path, recursive=True)
+
+    def _entry(self, url: str) -> dict[str, Any]:
+        fs, path = _open(url)
+        return fs.info(path)
+
+
+def _open(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
+    """The file system (one per process and store: fsspec keeps them) and the path in it."""
+    scheme = scheme_of(url)
+    options: dict[str, Any] = {}
+    if scheme in _S3_SCHEMES:
+        options = {
+            "use_listings_cache": False,
+            "max_concurrency": 1,  # whole objects by one GET: ranges side by side could mix two versions
+            "config_kwargs": {
+                "connect_timeout": _CONNECT_TIMEOUT_S,
+                "read_timeout": _READ_TIMEOUT_S,
+                "max_pool_connections": 32,
+                "retries": {"total_max_attempts": 1, "mode": "standard"},  # this room retries, and counts
+                # Many S3 servers cannot do the newer checksums that botocore sends by default.
+                "request_checksum_calculation": "when_required",
+                "response_checksum_validation": "when_required",
+            },
+        }
+    elif scheme in _HTTP_SCHEMES:
+        options = {"client_kwargs": {"timeout": _http_timeout()}}
+    try:
+        fs, path = url_to_fs(url, **options)
+    except (ValueError, ImportError) as error:
+        raise ConfigError(f"got a URL of an unknown or uninstalled kind: {error} ({url})") from error
+    if scheme in _S3_SCHEMES:
+        fs.retries = 1  # one attempt: see above
+    return fs, path
+
+
+def _open_writable(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
+    scheme = scheme_of(url)
+    if scheme not in _WRITABLE_SCHEMES:
+        known = ", ".join(sorted(_WRITABLE_SCHEMES))
+        raise PermanentStorageError(
+            f"cannot write to {scheme!r}: got no exclusive whole-object put, expected one of {known}", url
+        )
+    return _open(url)
+
+
+def _put_options(url: str) -> dict[str, Any]:
+    return {"chunksize": _SINGLE_PUT_CHUNK_BYTES} if scheme_of(url) in _S3_SCHEMES else {}
+
+
+def _http_timeout() -> Any:
+    import aiohttp  # slow to load, and needed for http(s) alone
+
+    return aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_TIMEOUT_S, sock_read=_READ_TIMEOUT_S)
+
+
+def _url_of(url: str, name: str) -> str:
+    """The full URL of an fsspec name found through `url`: most file systems drop the scheme from names."""
+    return name if "://" in name else f"{url.partition('://')[0]}://{name.lstrip('/')}"
+
+
+def _object_info(url: str, entry: dict[str, Any]) -> ObjectInfo:
+    size = entry.get("size")
+    if size is None:
+        raise PermanentStorageError("got no size from the server, expected one", url)
+    return ObjectInfo(url=url, size=int(size), version=_version(entry))
+
+
+def _version(entry: dict[str, Any]) -> str:
+    """The store's own token for the content; else the best time stamp it has."""
+    for key in ("ETag", "etag", "generation", "Last-Modified", "LastModified", "mtime", "updated", "created"):
+        value = entry.get(key)
+        if isinstance(value, datetime):  # memory:// tells a datetime here and a float there
+            return repr(value.timestamp())
+        if value:
+            return str(value).strip('"') if key.lower() == "etag" else str(value)
+    return ""

@@ -1,0 +1,40 @@
+"""Addresses: plain paths for local objects, `scheme://...` for all others."""
+
+import os
+import re
+
+from pipeline.errors import ConfigError
+
+_LOCAL_SCHEME = re.compile(r"^(?:file|local)://")
+
+
+def is_local(url: str) -> bool:
+    """Whether `url` names something on this machine's file system: a plain path, `file://` or `local://`."""
+    return _LOCAL_SCHEME.match(url) is not None or ("://" not in url and "::" not in url)
+
+
+def absolute_url(url: str) -> str:
+    """The one spelling of `url` that does not depend on the working directory.
+
+    Local paths become absolute plain paths with `~` expanded; other URLs stay as they are, without trailing slashes.
+
+    Raises:
+        ConfigError: `url` is empty.
+    """
+    if not url.strip():
+        raise ConfigError(f"got {url!r}, expected a path or a URL")
+    if is_local(url):
+        return os.path.abspath(os.path.expanduser(_LOCAL_SCHEME.sub("", url)))  # noqa: PTH100, PTH111 (text in, text out)
+    scheme, separator, rest = url.partition("://")
+    return f"{scheme}{separator}{rest.rstrip('/')}"
+
+
+def join(url: str, *names: str) -> str:
+    """The object or folder `names` below the folder `url`: one slash between the parts, none at the end."""
+    parts = [absolute_url(url).rstrip("/"), *(stripped for name in names if (stripped := name.strip("/")))]
+    return "/".join(parts)
+
+
+def scheme_of(url: str) -> str:
+    """The part before `://`, such as `s3`; empty for local paths."""
+    return "" if is_local(url) else url.partition("://")[0]

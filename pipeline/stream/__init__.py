@@ -1,0 +1,10 @@
+"""The stream without Ray: rows of a global batch, read from shards, decoded and put in the order's place.
+
+A `SliceReader` makes its rows of any batch on request; loader actors wrap one each, and it works as well in a plain loop.
+"""
+
+from pipeline.stream.arrays import BatchArrays, concatenate
+from pipeline.stream.config import ImageSpec, StreamConfig, make_order
+from pipeline.stream.reader import SliceReader
+
+__all__ = ["BatchArrays", "ImageSpec", "SliceReader", "StreamConfig", "concatenate", "make_order"]

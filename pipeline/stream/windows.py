@@ -1,0 +1,60 @@
+"""Shuffle windows in memory: fetched whole, one byte range per shard, and fetched ahead of their time."""
+
+from collections import OrderedDict
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from pipeline.order import StreamOrder, WindowSpan
+from pipeline.shards import RawSample, ShardIndex, read_samples
+
+Key = tuple[int, int, int]  # epoch, lane, window number
+
+
+class WindowCache:
+    """The encoded samples of the windows that a slice of the stream is in, and of the next one of each lane.
+
+    Args:
+        index: The data set.
+        order: Its order.
+        fetch_threads: Windows fetched at the same time.
+    """
+
+    def __init__(self, index: ShardIndex, order: StreamOrder, fetch_threads: int = 4) -> None:
+        self._index = index
+        self._order = order
+        self._pool = ThreadPoolExecutor(fetch_threads, thread_name_prefix="window-fetch")
+        self._windows: OrderedDict[Key, Future[list[RawSample]]] = OrderedDict()
+
+    def samples(self, epoch: int, lane: int, span: WindowSpan) -> list[RawSample]:
+        """Returns a window's encoded samples in the order of its positions, waiting for them where they are not here yet.
+
+        Raises:
+            StorageError: The bytes could not be read.
+            CorruptDataError: The shard is not what the index says.
+        """
+        return self._future(epoch, lane, span).result()
+
+    def prefetch(self, epoch: int, lane: int, span: WindowSpan) -> None:
+        """Starts fetching a window that is needed soon."""
+        self._future(epoch, lane, span)
+
+    def keep(self, needed: int) -> None:
+        """Forgets the windows used longest ago until `needed` are left."""
+        while len(self._windows) > needed:
+            self._windows.popitem(last=False)
+
+    def close(self) -> None:
+        """Stops fetching; fetches under way are awaited."""
+        self._pool.shutdown(cancel_futures=True)
+
+    def _future(self, epoch: int, lane: int, span: WindowSpan) -> Future[list[RawSample]]:
+        key = (epoch, lane, span.index)
+        if key not in self._windows:
+            self._windows[key] = self._pool.submit(self._fetch, epoch, lane, span)
+        self._windows.move_to_end(key)
+        return self._windows[key]
+
+    def _fetch(self, epoch: int, lane: int, span: WindowSpan) -> list[RawSample]:
+        found: list[RawSample] = []
+        for segment in self._order.segments(epoch, lane, span):
+            found += read_samples(self._index, segment.shard, segment.start, segment.stop)
+        return found

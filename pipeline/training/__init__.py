@@ -1,0 +1,8 @@
+"""Training: one optimisation step, the state it changes and the loop around it, in plain torch."""
+
+from pipeline.training.batch import Batch
+from pipeline.training.config import OptimConfig
+from pipeline.training.loop import StepResult, train_steps
+from pipeline.training.state import TrainState
+
+__all__ = ["Batch", "OptimConfig", "StepResult", "TrainState", "train_steps"]

@@ -1,0 +1,89 @@
+"""Everything training changes: weights, their average, the optimiser's moments, the step and the loss so far."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.errors import CorruptDataError
+from pipeline.models import Model
+from pipeline.networks.unet import to_channels_last
+from pipeline.training.config import OptimConfig
+
+
+class TrainState:
+    """The state of one training run on one device.
+
+    Args:
+        model: The model; its network is moved to the device and trained in place.
+        optim: Optimiser settings.
+        device: Where training runs.
+    """
+
+    def __init__(self, model: Model, optim: OptimConfig, device: torch.device) -> None:
+        self.model = model.to(device)
+        self.optim = optim
+        self.device = device
+        self.step = 0
+        self.network: nn.Module = to_channels_last(model.network)
+        self.ema: dict[str, Tensor] = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
+        self.optimizer = torch.optim.AdamW(
+            self.network.parameters(), lr=optim.learning_rate, betas=optim.betas, weight_decay=optim.weight_decay, fused=True
+        )
+
+    @torch.no_grad()
+    def update_ema(self) -> None:
+        """Moves the averaged weights towards the current ones; called once after each step."""
+        decay = self.optim.ema_decay_at(self.step)
+        current = self.network.state_dict()
+        averaged = [name for name, value in self.ema.items() if value.is_floating_point()]
+        torch._foreach_lerp_([self.ema[n] for n in averaged], [current[n] for n in averaged], 1.0 - decay)
+        for name, value in self.ema.items():
+            if not value.is_floating_point():
+                value.copy_(current[name])
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Returns the state as named tensors: network.*, ema.* and optimizer.<parameter>.<moment>."""
+        found = {f"network.{name}": value for name, value in self.network.state_dict().items()}
+        found |= {f"ema.{name}": value for name, value in self.ema.items()}
+        for name, parameter in self.network.named_parameters():
+            for moment, value in self.optimizer.state[parameter].items():
+                found[f"optimizer.{name}.{moment}"] = value
+        return found
+
+    def load(self, tensors: Mapping[str, Tensor], step: int, uri: str) -> None:
+        """Continues from saved tensors.
+
+        Args:
+            tensors: What `tensors` returned when the state was saved.
+            step: Steps done when it was saved.
+            uri: Where the tensors come from, for the error's text.
+
+        Raises:
+            CorruptDataError: A tensor is missing or has another shape than this model's.
+        """
+        expected = {f"network.{n}": v for n, v in self.network.state_dict().items()} | {f"ema.{n}": v for n, v in self.ema.items()}
+        for name, value in expected.items():
+            if name not in tensors:
+                raise CorruptDataError(f"tensor {name} is missing from the saved training state", uri)
+            if tensors[name].shape != value.shape:
+                raise CorruptDataError(
+                    f"tensor {name} has shape {tuple(tensors[name].shape)}, expected {tuple(value.shape)}", uri
+                )
+        with torch.no_grad():
+            for name, value in expected.items():
+                value.copy_(tensors[name])
+        for name, parameter in self.network.named_parameters():
+            moments = {key.rsplit(".", 1)[1]: value for key, value in tensors.items() if key.rpartition(".")[0] == f"optimizer.{name}"}
+            # AdamW keeps its step counter in float32 on the parameter's device, the moments in the parameter's own layout.
+            self.optimizer.state[parameter] = {
+                key: value.to(self.device)
+                if value.ndim == 0
+                else torch.empty_like(parameter, memory_format=torch.preserve_format).copy_(value)
+                for key, value in moments.items()
+            }
+        self.step = step
+
+    def ema_network_state(self) -> dict[str, Tensor]:
+        """Returns the averaged weights under the network's own names."""
+        return dict(self.ema)

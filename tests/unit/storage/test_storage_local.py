@@ -1,0 +1,172 @@
+"""The local store under real kills, races between processes, and a disk that says no."""
+
+import errno
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline import storage
+from pipeline.errors import PermanentStorageError
+
+WRITE_FOREVER = """
+import sys
+from pipeline import storage
+folder = sys.argv[1]
+for number in range(10**9):
+    storage.put_once(f"{folder}/object-{number:06d}", bytes([number % 256]) * 400_000)
+    storage.put_replace(f"{folder}/latest", bytes([number % 256]) * 400_000)
+"""
+
+PUT_AT_A_TIME = """
+import sys, time
+from pipeline import storage
+url, letter, start = sys.argv[1], sys.argv[2].encode(), float(sys.argv[3])
+time.sleep(max(0, start - time.time()))
+print(storage.put_once(url, letter * 2_000_000))
+"""
+
+
+def python(code: str, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen([sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, text=True)
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(entry.name for entry in folder.iterdir())
+
+
+def test_a_killed_writer_leaves_nothing_that_is_seen(tmp_path: Path):
+    partials = 0
+    for attempt in range(6):
+        folder = tmp_path / str(attempt)
+        writer = python(WRITE_FOREVER, str(folder))
+        while not (folder / "latest").exists():
+            time.sleep(0.01)
+        time.sleep(0.003 * attempt)
+        writer.send_signal(signal.SIGKILL)
+        writer.communicate()
+        partials += len(list(folder.glob(".*.partial")))
+        found = storage.list_objects(str(folder))
+        assert len(found) >= 2
+        for item in found:
+            data = storage.read_bytes(item.url)
+            assert len(data) == item.size == 400_000
+            assert data.count(data[0]) == len(data)
+    assert partials > 0, "no writer was caught in the act: the kills prove nothing"
+
+
+def test_one_of_four_processes_wins(tmp_path: Path):
+    url = str(tmp_path / "deep" / "object")
+    start = str(time.time() + 1.5)
+    writers = [python(PUT_AT_A_TIME, url, letter, start) for letter in "abcd"]
+    answers = [writer.communicate()[0].strip() for writer in writers]
+    assert sorted(answers) == ["False", "False", "False", "True"]
+    assert storage.read_bytes(url) == b"abcd"[answers.index("True") :][:1] * 2_000_000
+    assert names_in(tmp_path / "deep") == ["object"]
+
+
+@pytest.mark.parametrize("put", [storage.put_once, storage.put_replace])
+@pytest.mark.parametrize(("call", "number"), [("write", errno.ENOSPC), ("fsync", errno.ENOSPC), ("fsync", errno.EDQUOT)])
+def test_a_full_disk_is_named_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, put, call: str, number: int):
+    def full(*_: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, call, full)
+    with pytest.raises(PermanentStorageError, match=r"^disk full while put_.*part\.bin\)$"):
+        put(str(tmp_path / "part.bin"), b"data")
+    assert names_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("put", [storage.put_once, storage.put_replace])
+def test_a_write_the_kernel_stops_half_way_leaves_nothing(tmp_path: Path, put):
+    """RLIMIT_FSIZE makes the kernel itself write a part and then refuse, as a disk that fills up does."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(PermanentStorageError, match="File too large"):
+            put(str(tmp_path / "part.bin"), b"x" * 200_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
+    assert names_in(tmp_path) == []
+
+
+def test_short_writes_are_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, data: write(descriptor, data[:7]))
+    data = bytes(range(100))
+    assert storage.put_once(str(tmp_path / "object"), data)
+    assert (tmp_path / "object").read_bytes() == data
+
+
+def test_only_what_storage_left_aside_is_hidden(tmp_path: Path):
+    (tmp_path / ".part.parquet.0123456789abcdef.partial").write_bytes(b"half")
+    for name in [".hidden", "x.partial", ".part.partial", ".part.0123456789abcdeg.partial"]:
+        (tmp_path / name).write_bytes(b"whole")
+    names = [Path(found.url).name for found in storage.list_objects(str(tmp_path))]
+    assert names == [".hidden", ".part.0123456789abcdeg.partial", ".part.partial", "x.partial"]
+    assert storage.glob(f"{tmp_path}/.*.partial") == [
+        str(tmp_path / ".part.0123456789abcdeg.partial"),
+        str(tmp_path / ".part.partial"),
+    ]
+
+
+def test_the_data_is_on_the_disk_before_its_name_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    events: list[str] = []
+    fsync, link, replace = os.fsync, os.link, os.replace
+
+    def record_sync(descriptor: int) -> None:
+        target = str(Path(f"/proc/self/fd/{descriptor}").readlink())
+        events.append("sync data" if target.endswith(".partial") else f"sync {os.path.relpath(target, tmp_path)}")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", record_sync)
+    monkeypatch.setattr(os, "link", lambda *names: (events.append("link"), link(*names)))
+    monkeypatch.setattr(os, "replace", lambda *names: (events.append("replace"), replace(*names)))
+    storage.put_once(str(tmp_path / "new" / "object"), b"x")
+    assert events == ["sync .", "sync data", "link", "sync new"]
+    events.clear()
+    storage.put_replace(str(tmp_path / "new" / "object"), b"y")
+    assert events == ["sync data", "replace", "sync new"]
+
+
+def test_a_file_system_without_links_is_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def no_links(*_: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", no_links)
+    with pytest.raises(PermanentStorageError, match="hard links"):
+        storage.put_once(str(tmp_path / "object"), b"x")
+    assert names_in(tmp_path) == []
+
+
+def test_a_stale_handle_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pauses: list[float]):
+    link = os.link
+    faults = [OSError(errno.ESTALE, "Stale file handle")]
+
+    def stale_once(*names: str) -> None:
+        if faults:
+            raise faults.pop()
+        link(*names)
+
+    monkeypatch.setattr(os, "link", stale_once)
+    before = storage.retries().get("put_once", 0)
+    assert storage.put_once(str(tmp_path / "object"), b"x")
+    assert storage.retries()["put_once"] == before + 1
+    assert len(pauses) == 1
+    assert names_in(tmp_path) == ["object"]
+
+
+def test_permission_denied_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def refuse(*_: object, **__: object) -> int:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(PermanentStorageError, match="permission denied"):
+        storage.put_once(str(tmp_path / "object"), b"x")
