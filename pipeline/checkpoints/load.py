@@ -83,7 +83,8 @@ def read_model_config(checkpoint_url: str, record: CheckpointRecord) -> ModelCon
     except ValidationError as error:
         first = error.errors()[0]
         raise CorruptDataError(
-            f"model configuration: {'.'.join(map(str, first['loc']))}: {first['msg']}", storage.join(checkpoint_url, "model.json")
+            f"model configuration: {'.'.join(map(str, first['loc']))}: {first['msg']}",
+            storage.join(checkpoint_url, "model.json"),
         ) from error
 
 

@@ -12,7 +12,12 @@ from pipeline.errors import CorruptDataError
 RECORD_NAME = "checkpoint.json"
 FORMAT_VERSION = 1
 # What decides the samples a checkpoint gives; training state may differ without changing them.
-SAMPLING_FILES = ("model.json", "unet/config.json", "unet/diffusion_pytorch_model.safetensors", "scheduler/scheduler_config.json")
+SAMPLING_FILES = (
+    "model.json",
+    "unet/config.json",
+    "unet/diffusion_pytorch_model.safetensors",
+    "scheduler/scheduler_config.json",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from pipeline.families.forward import ForwardProcess
 from pipeline.families.gaussians import PIXEL_WIDTH
 from pipeline.families.noise import Draws
 from pipeline.families.predictions import Prediction, prediction_target, x0_coefficients
-from pipeline.families.schedules import ScheduleName, make_schedule
+from pipeline.families.schedules import Schedule, ScheduleName, make_schedule
 from pipeline.families.terms import LossTerms, sum_of
 from pipeline.families.weightings import Weighting, loss_weight
 
@@ -66,8 +66,21 @@ class Diffusion(ForwardProcess):
     Ref: Ho et al. 2020, arXiv 2006.11239.
     """
 
-    def __init__(self, config: DiffusionConfig) -> None:
-        super().__init__(make_schedule(config.schedule, config.timesteps))
+    def __init__(self, config: DiffusionConfig, schedule: Schedule | None = None) -> None:
+        """The family of the configuration.
+
+        Args:
+            config: What is learned.
+            schedule: Takes the place of the schedule the configuration names, for one that has no name; of as many steps.
+
+        Raises:
+            ConfigError: The schedule has another number of steps than the configuration.
+        """
+        schedule = make_schedule(config.schedule, config.timesteps) if schedule is None else schedule
+        if schedule.timesteps != config.timesteps:
+            got = f"schedule {schedule.name!r} of {schedule.timesteps} steps"
+            raise ConfigError(f"Diffusion: got {got}, expected DiffusionConfig.timesteps={config.timesteps}")
+        super().__init__(schedule)
         self.config = config
 
     def loss(self, network: Network, x0: Tensor, labels: Tensor | None, draws: Draws, null_label: int | None) -> LossTerms:

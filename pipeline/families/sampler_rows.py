@@ -82,8 +82,9 @@ def ancestral_rows(path: list[Level], prediction: Prediction, *, large_variance:
 
 
 def ddim_rows(path: list[Level], prediction: Prediction, *, eta: float) -> list[SamplerRow]:
-    """DDIM: `x_r = a_r D + sqrt(s_r^2 - sd^2) (x - a_t D) / s_t + sd z`, sd = eta s_r / s_t sqrt(1 - alpha_bar_t / alpha_bar_r).
+    """DDIM: `x_r = a_r D + sqrt(s_r^2 - sd^2) (x - a_t D) / s_t + sd z`.
 
+    Here sd = eta s_r / s_t sqrt(1 - alpha_bar_t / alpha_bar_r): eta = 0 is deterministic, eta = 1 ancestral sampling.
     The noise direction (x - a_t D) / s_t is that of the clipped D, so that x_r stays on the scale of its time.
 
     Ref: Song et al. 2020, arXiv 2010.02502, eqs. 12 and 16.

@@ -1,4 +1,4 @@
-"""The loop that every sampler runs: evaluate the network, update by one row of the table. Nothing in it waits for the device."""
+"""The loop that every sampler runs: evaluate the network, update by one row of the table; it never waits for the device."""
 
 from collections.abc import Callable
 

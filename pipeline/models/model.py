@@ -21,12 +21,7 @@ class Model:
         self.family = Diffusion(config.family)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(init_seed)
-            self.network = UNet(
-                config.network,
-                image_size=config.image.size,
-                channels=config.image.channels,
-                num_classes=config.image.num_classes,
-            )
+            self.network = build_network(config)
 
     @property
     def null_label(self) -> int | None:
@@ -49,6 +44,18 @@ class Model:
             draws: The batch's randomness, keyed by sample.
         """
         return self.family.loss(network, scaled(images), labels if self.null_label else None, draws, self.null_label)
+
+
+def build_network(config: ModelConfig) -> UNet:
+    """Returns the network of a model with fresh weights, drawn from torch's current generator."""
+    image = config.image
+    return UNet(config.network, image_size=image.size, channels=image.channels, num_classes=image.num_classes)
+
+
+def num_parameters(config: ModelConfig) -> int:
+    """Returns the number of trainable scalars of a model, without making them."""
+    with torch.device("meta"):
+        return sum(p.numel() for p in build_network(config).parameters() if p.requires_grad)
 
 
 def scaled(images: Tensor) -> Tensor:

@@ -30,7 +30,9 @@ class UNetConfig:
 
     def __post_init__(self) -> None:
         if not self.widths or len(self.attention) != len(self.widths):
-            raise ConfigError(f"attention must have one entry per width, got {len(self.attention)} for {len(self.widths)} widths")
+            raise ConfigError(
+                f"attention must have one entry per width, got {len(self.attention)} for {len(self.widths)} widths"
+            )
         for width in self.widths:
             if width < 1 or width % self.norm_groups:
                 raise ConfigError(f"norm_groups must divide every width, got {self.norm_groups} for widths {self.widths}")
@@ -100,11 +102,6 @@ class UNet(nn.Module):
     def diffusers_state(self) -> dict[str, Tensor]:
         """Returns the inner network's tensors under diffusers' own names."""
         return self.inner.state_dict()
-
-
-def parameter_count(module: nn.Module) -> int:
-    """Returns the number of trainable scalars of a module."""
-    return sum(p.numel() for p in module.parameters() if p.requires_grad)
 
 
 def to_channels_last(module: nn.Module) -> nn.Module:

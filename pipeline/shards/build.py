@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from pipeline.errors import ConfigError
 from pipeline.shards.index import DatasetMeta, Progress, ShardIndex, ShardInfo
-from pipeline.shards.offsets import MemoryOffsets, read_shard_offsets
+from pipeline.shards.offsets import MemoryOffsets, scan_shard
 from pipeline.shards.places import base_name, folder_of, look_up
 
 _THREADS = 8  # hides the latency of a remote store; the parsing itself takes one core
@@ -34,22 +34,22 @@ def build_index(
         if info is None:
             raise ConfigError(f"got the shard {url}, but there is no such object")
     found = [info for info in infos if info is not None]
-    arrays = []
+    scans = []
     pool = ThreadPoolExecutor(_THREADS)
     try:
-        for offsets in pool.map(lambda pair: read_shard_offsets(pair[0], pair[1].size), zip(urls, found, strict=True)):
-            arrays.append(offsets)
+        for scan in pool.map(lambda pair: scan_shard(pair[0], pair[1].size), zip(urls, found, strict=True)):
+            scans.append(scan)
             if progress is not None:
-                progress(len(arrays), len(urls))
+                progress(len(scans), len(urls))
     finally:
         pool.shutdown(cancel_futures=True)
     shards = tuple(
-        ShardInfo(url=url, num_samples=len(offsets) - 1, size_bytes=info.size, version=info.version)
-        for url, info, offsets in zip(urls, found, arrays, strict=True)
+        ShardInfo(url=url, num_samples=len(scan.offsets) - 1, size_bytes=info.size, digest=scan.digest, version=info.version)
+        for url, info, scan in zip(urls, found, scans, strict=True)
     )
     return ShardIndex(
         name=name or base_name(folder_of(urls[0])),
         shards=shards,
-        offsets=MemoryOffsets(tuple(arrays)),
+        offsets=MemoryOffsets(tuple(scan.offsets for scan in scans)),
         meta=meta or DatasetMeta(),
     )

@@ -74,9 +74,7 @@ def image_format(data: bytes | memoryview, *, uri: str = "<bytes>", offset: int 
     return image.format or "", 1 if grey else 3
 
 
-def _decode_jpeg(
-    view: memoryview, channels: int, size: int | None, uri: str, offset: int | None
-) -> NDArray[np.uint8] | None:
+def _decode_jpeg(view: memoryview, channels: int, size: int | None, uri: str, offset: int | None) -> NDArray[np.uint8] | None:
     # None when the file is sound but not for this decoder: CMYK, or harmless stray bytes.
     try:
         height, width, color_space = jpeg_size(view)
@@ -120,6 +118,8 @@ def _pixels(image: Image.Image, channels: int, uri: str, offset: int | None) -> 
         image = ImageOps.exif_transpose(image)
         if image.mode.startswith("I"):
             image = _upper_byte(image)
+        elif image.mode == "F":
+            raise ValueError("floating-point pixels have no agreed range")
         if image.has_transparency_data:
             alpha = image.convert("RGBA")
             image = Image.new("RGBA", alpha.size, (BACKGROUND,) * 3 + (255,))

@@ -43,11 +43,13 @@ def image_field(sample: RawSample) -> str:
     for suffix in IMAGE_SUFFIXES:
         matches = [name for name in sample.fields if name.endswith("." + suffix)]
         if len(matches) > 1:
-            raise ConfigError(f"sample {sample.key!r} has {len(matches)} images, {_listed(matches)}, expected one, in {sample.uri}")
+            raise ConfigError(
+                f"sample {sample.key!r} has {len(matches)} images, {_listed(matches)}, expected one, in {sample.uri}"
+            )
         if matches:
             return matches[0]
     raise ConfigError(
-        f"sample {sample.key!r} has the fields {_listed(sample.fields)}, expected an image (png, jpg, webp, ...), in {sample.uri}"
+        f"sample {sample.key!r} has the fields {_listed(sample.fields)}, expected an image such as png or jpg, in {sample.uri}"
     )
 
 

@@ -29,6 +29,10 @@ class ShardInfo:
     size_bytes: int
     """Size of the tar."""
 
+    digest: str = ""
+    """What is in it: `md5:` over its bytes where the index has that, else `members:` over its members' names and exact sizes
+    (see `scan_shard`); empty where neither is known. Tells apart shards that tar's padding gives the same size."""
+
     version: str = ""
     """The store's version of the bytes (ETag, or mtime) when the index was opened; empty where it is not known."""
 
@@ -88,11 +92,13 @@ class ShardIndex:
         return sum(shard.size_bytes for shard in self.shards)
 
     def fingerprint(self) -> str:
-        """sha256, 64 hex digits, over every shard's base name, sample count and size, in order.
+        """sha256, 64 hex digits, over every shard's base name, sample count, size and digest, in order.
 
-        The same wherever the shards are stored; another one when a shard was added, moved, or repacked to another size.
+        The same wherever the shards are stored; another one when a shard was added, moved or repacked. Shards with an index
+        and the same shards without one differ, as an index can know the shards' bytes and headers alone cannot.
         """
-        return fingerprint_of([(base_name(shard.url), shard.num_samples, shard.size_bytes) for shard in self.shards])
+        entries = [[base_name(shard.url), shard.num_samples, shard.size_bytes, shard.digest] for shard in self.shards]
+        return hashlib.sha256(json.dumps(entries, separators=(",", ":")).encode()).hexdigest()
 
     def select(self, numbers: Sequence[int]) -> "ShardIndex":
         """The data set of only these shards, in this order.
@@ -102,15 +108,6 @@ class ShardIndex:
         """
         shards = tuple(self.shards[number] for number in numbers)
         return ShardIndex(name=self.name, shards=shards, offsets=self.offsets.select(numbers), meta=self.meta)
-
-
-def fingerprint_of(shards: Sequence[tuple[str, int, int]]) -> str:
-    """sha256, 64 hex digits, over a list of (base name, number of samples, size in bytes).
-
-    Args:
-        shards: One entry a shard, in the index's order.
-    """
-    return hashlib.sha256(json.dumps([list(shard) for shard in shards], separators=(",", ":")).encode()).hexdigest()
 
 
 def sample_offsets(index: ShardIndex, shard: int) -> NDArray[np.int64]:

@@ -1,9 +1,9 @@
 """The index of a data set on storage: `index.json` in webdataset's `wids` format, with the offsets in a sidecar.
 
-Written: `{"__kind__": "wids-shard-index-v1", "wids_version": 1, "name": ..., "shardlist": [{"url", "nsamples", "filesize"}],
-"meta": {"class_names", "num_samples", "image_shape"}, "offsets": "index.offsets.npy"}`, shard URLs relative to the index
-where they lie below it, so that a data set can be moved as a folder. The last two keys are this project's; an index made by
-webdataset's own tool lacks them and is read just as well.
+Written: `{"__kind__": "wids-shard-index-v1", "wids_version": 1, "name": ..., "shardlist": [{"url", "nsamples", "filesize",
+"md5sum"}], "meta": {"class_names", "num_samples", "image_shape"}, "offsets": "index.offsets.npy"}`, shard URLs relative to
+the index where they lie below it, so that a data set can be moved as a folder. The last two keys are this project's; an index
+made by webdataset's own tool lacks them and is read just as well.
 """
 
 import json
@@ -33,6 +33,8 @@ class _Shard(BaseModel):
     url: str
     nsamples: Annotated[int, Field(ge=1)]
     filesize: Annotated[int, Field(ge=1)]
+    md5sum: str | None = None
+    members: str | None = None
 
 
 class _Meta(BaseModel):
@@ -76,7 +78,8 @@ def load_index(url: str) -> ShardIndex:
     folder = folder_of(url)
     base = folder if found.base is None else resolve(folder, found.base)
     shards = tuple(
-        ShardInfo(url=resolve(base, shard.url), num_samples=shard.nsamples, size_bytes=shard.filesize) for shard in found.shardlist
+        ShardInfo(url=resolve(base, shard.url), num_samples=shard.nsamples, size_bytes=shard.filesize, digest=_digest(shard))
+        for shard in found.shardlist
     )
     meta = DatasetMeta(class_names=tuple(found.meta.class_names), image_shape=found.meta.image_shape)
     name = found.name or base_name(folder)
@@ -129,7 +132,12 @@ def encode_index(index: ShardIndex, folder: str) -> tuple[bytes, bytes]:
         "wids_version": 1,
         "name": index.name,
         "shardlist": [
-            {"url": relative(folder, shard.url), "nsamples": shard.num_samples, "filesize": shard.size_bytes}
+            {
+                "url": relative(folder, shard.url),
+                "nsamples": shard.num_samples,
+                "filesize": shard.size_bytes,
+                **_digest_entry(shard.digest),
+            }
             for shard in index.shards
         ],
         "meta": {
@@ -140,3 +148,14 @@ def encode_index(index: ShardIndex, folder: str) -> tuple[bytes, bytes]:
         "offsets": SIDECAR_NAME,
     }
     return sidecar, (json.dumps(content, indent=1) + "\n").encode()
+
+
+def _digest(shard: _Shard) -> str:
+    if shard.md5sum:
+        return f"md5:{shard.md5sum}"
+    return f"members:{shard.members}" if shard.members else ""
+
+
+def _digest_entry(digest: str) -> dict[str, str]:
+    kind, _, value = digest.partition(":")
+    return {{"md5": "md5sum"}.get(kind, kind): value} if digest else {}

@@ -3,7 +3,6 @@
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
-from PIL import Image
 
 _ORIENTATION = 0x0112
 _SCAN = 0xDA
@@ -22,7 +21,7 @@ def jpeg_size(data: memoryview) -> tuple[int, int, str]:
         ValueError: The header cannot be read.
     """
     height, width, color_space, _ = simplejpeg.decode_jpeg_header(data, strict=False)
-    return height, width, color_space
+    return int(height), int(width), color_space
 
 
 def decode_jpeg(data: memoryview, channels: int, short_side: int | None) -> NDArray[np.uint8]:
@@ -59,11 +58,26 @@ def exif_orientation(data: memoryview) -> int:
             break
         length = int.from_bytes(data[at + 2 : at + 4], "big")
         if marker == _APP1 and bytes(data[at + 4 : at + 10]) == b"Exif\0\0":
-            exif = Image.Exif()
-            exif.load(bytes(data[at + 4 : at + 2 + length]))
-            found = exif.get(_ORIENTATION, 1)
-            return found if isinstance(found, int) and 1 <= found <= 8 else 1
+            return _tiff_orientation(data[at + 10 : at + 2 + length])
         at += 2 + length
+    return 1
+
+
+def _tiff_orientation(tiff: memoryview) -> int:
+    # EXIF is a TIFF header and a table of 12-byte entries. Read here and not by Pillow, which warns of the many cameras'
+    # tables that are damaged elsewhere; a damaged table must not cost the picture.
+    mark = bytes(tiff[:2])
+    if mark not in (b"II", b"MM"):
+        return 1
+    order = "little" if mark == b"II" else "big"
+    table = int.from_bytes(tiff[4:8], order)
+    for number in range(int.from_bytes(tiff[table : table + 2], order)):
+        entry = tiff[table + 2 + 12 * number : table + 14 + 12 * number]
+        if len(entry) < 12:
+            break
+        if int.from_bytes(entry[:2], order) == _ORIENTATION:
+            value = int.from_bytes(entry[8:10], order)
+            return value if 1 <= value <= 8 else 1
     return 1
 
 

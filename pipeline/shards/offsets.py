@@ -5,6 +5,7 @@ the 32 bytes of the index's fingerprint, so that offsets of other shards are ref
 `num_samples + 1` offsets of each. A reader fetches only the few numbers of the shard that it reads.
 """
 
+import hashlib
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -98,8 +99,19 @@ class WalkedOffsets:
         return self
 
 
-def offsets_of_members(members: "Sequence[Member]", uri: str) -> NDArray[np.int64]:
-    """int64 [num_samples + 1]: where each sample begins and, last, where the last one ends, padding included.
+@dataclass(frozen=True, slots=True, eq=False)
+class ShardScan:
+    """What the headers of one shard tell."""
+
+    offsets: NDArray[np.int64]
+    """int64 [num_samples + 1]: where each sample begins and, last, where the last one ends, padding included."""
+
+    digest: str
+    """Stands for the list of the members' names and exact sizes."""
+
+
+def scan_members(members: Sequence[Member], uri: str) -> ShardScan:
+    """Where the samples of a shard begin, and what its members are.
 
     Args:
         members: The shard's members, in order.
@@ -116,11 +128,13 @@ def offsets_of_members(members: "Sequence[Member]", uri: str) -> NDArray[np.int6
         end = data_offset + (size + BLOCK_BYTES - 1) // BLOCK_BYTES * BLOCK_BYTES
     if not starts:
         raise CorruptDataError("shard has no samples, expected files named like 'key.png'", uri)
-    return np.array([*starts, end], np.int64)
+    text = "".join(f"{name}\0{size}\n" for name, _, size, _ in members)
+    digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+    return ShardScan(np.array([*starts, end], np.int64), f"members:{digest}")
 
 
-def read_shard_offsets(url: str, size_bytes: int, chunk_bytes: int = CHUNK_BYTES) -> NDArray[np.int64]:
-    """int64 [num_samples + 1]: as `sample_offsets`, from the headers of the shard itself.
+def scan_shard(url: str, size_bytes: int, chunk_bytes: int = CHUNK_BYTES) -> ShardScan:
+    """As `scan_members`, from the shard itself: only its headers are looked at.
 
     Args:
         url: The shard.
@@ -133,8 +147,10 @@ def read_shard_offsets(url: str, size_bytes: int, chunk_bytes: int = CHUNK_BYTES
     """
     if size_bytes == 0:
         raise CorruptDataError("shard has 0 bytes, expected a tar", url)
-    members = list(walk_tar_ranges(lambda first, last: storage.read_range(url, first, last), size_bytes, url, chunk_bytes=chunk_bytes))
-    return offsets_of_members(members, url)
+    members = list(
+        walk_tar_ranges(lambda first, last: storage.read_range(url, first, last), size_bytes, url, chunk_bytes=chunk_bytes)
+    )
+    return scan_members(members, url)
 
 
 def encode_sidecar(fingerprint: str, arrays: Sequence[NDArray[np.int64]]) -> bytes:
@@ -188,7 +204,7 @@ def _sidecar_offsets(url: str, fingerprint: str, total: int, position: int, coun
 
 @lru_cache(maxsize=_CACHED_SHARDS)
 def _walked_offsets(url: str, size_bytes: int) -> NDArray[np.int64]:
-    offsets = read_shard_offsets(url, size_bytes)
+    offsets = scan_shard(url, size_bytes).offsets
     offsets.flags.writeable = False
     return offsets
 

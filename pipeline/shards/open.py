@@ -42,7 +42,9 @@ def open_data(spec: str, *, progress: Progress | None = None) -> ShardIndex:
     unknown = [shard for shard in urls if shard not in numbers]
     if folder == url:
         if unknown:
-            raise ConfigError(f"got {unknown[0]}, which the folder's {INDEX_NAME} does not name; index again or name the shards")
+            raise ConfigError(
+                f"got {unknown[0]}, which the folder's {INDEX_NAME} does not name; index again or name the shards"
+            )
         return _checked(index, index_url)
     if unknown:
         return build_index(urls, progress=progress)

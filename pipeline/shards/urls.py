@@ -52,8 +52,8 @@ def _expand(spec: str, asked: str) -> list[str]:
     if storage.is_local(url) and storage.exists(url):  # also a file whose name has braces or stars in it
         return [url]
     try:
-        pieces = list(braceexpand.braceexpand(url))
-    except braceexpand.UnbalancedBracesError:
+        pieces = [storage.absolute_url(piece) for piece in braceexpand.braceexpand(spec)]
+    except ValueError:  # braceexpand.UnbalancedBracesError
         raise ConfigError(f"got {asked!r} with unbalanced braces; {_FORMS}") from None
     urls: list[str] = []
     for piece in pieces:

@@ -5,7 +5,6 @@ import threading
 from datetime import datetime
 from typing import Any
 
-import fsspec
 from fsspec.core import url_to_fs
 
 from pipeline.errors import ConfigError, PermanentStorageError
@@ -116,8 +115,11 @@ class RemoteStore:
         return fs.info(path)
 
 
-def _open(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
-    """The file system (one per process and store: fsspec keeps them) and the path in it."""
+def _open(url: str) -> tuple[Any, str]:
+    """The fsspec file system (one per process and store: fsspec keeps them) and the path in it.
+
+    The file system is Any because fsspec's own annotations are wider than what its calls return.
+    """
     scheme = scheme_of(url)
     options: dict[str, Any] = {}
     if scheme in _S3_SCHEMES:
@@ -145,7 +147,7 @@ def _open(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
     return fs, path
 
 
-def _open_writable(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
+def _open_writable(url: str) -> tuple[Any, str]:
     scheme = scheme_of(url)
     if scheme not in _WRITABLE_SCHEMES:
         known = ", ".join(sorted(_WRITABLE_SCHEMES))

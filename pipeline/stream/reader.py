@@ -4,7 +4,7 @@ import numpy as np
 
 from pipeline.errors import CorruptDataError
 from pipeline.order import StreamOrder
-from pipeline.shards import RawSample, ShardIndex, decode_image, decode_label, find_image
+from pipeline.shards import RawSample, ShardIndex, decode_image, decode_label, image_field
 from pipeline.stream.arrays import BatchArrays
 from pipeline.stream.config import ImageSpec
 from pipeline.stream.windows import WindowCache
@@ -64,15 +64,16 @@ class SliceReader:
                 self._windows.prefetch(epoch, lane, span)
             for epoch, span, _ in self._order.window_places(lane, step + 1, low, high):
                 self._windows.prefetch(epoch, lane, span)
-        # Two windows a lane: the one in use and the next; a batch that crosses borders may briefly need more.
-        self._windows.keep(2 * len(self._lanes) + 2)
+        # Per lane: the windows that one batch touches, and as many ahead.
+        per_batch = 1 + -(-share // self._order.config.window)
+        self._windows.keep(2 * per_batch * len(self._lanes))
 
     def _decode(self, sample: RawSample, out: np.ndarray) -> None:
-        extension, data = find_image(sample)
+        field = image_field(sample)
         try:
-            out[...] = decode_image(data, channels=self._image.channels, size=self._image.size)
+            out[...] = decode_image(sample.fields[field], channels=self._image.channels, size=self._image.size)
         except CorruptDataError as error:
-            raise CorruptDataError(f"sample {sample.key}.{extension}: {error.problem}", sample.uri, sample.offset) from error
+            raise CorruptDataError(f"sample {sample.key}.{field}: {error.problem}", sample.uri, sample.offset) from error
 
     def _label(self, sample: RawSample) -> int:
         label = decode_label(sample)

@@ -31,7 +31,13 @@ class WindowCache:
             StorageError: The bytes could not be read.
             CorruptDataError: The shard is not what the index says.
         """
-        return self._future(epoch, lane, span).result()
+        future = self._future(epoch, lane, span)
+        try:
+            return future.result()
+        except Exception:
+            # Whoever asks again gets a new attempt, not this failure.
+            self._windows.pop((epoch, lane, span.index), None)
+            raise
 
     def prefetch(self, epoch: int, lane: int, span: WindowSpan) -> None:
         """Starts fetching a window that is needed soon."""

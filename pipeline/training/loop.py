@@ -78,6 +78,4 @@ def train_steps(
         got = time.perf_counter()
         loss = train_step(state, network, batch, seed)
         done = time.perf_counter()
-        yield StepResult(
-            step=state.step, images=len(batch.labels), loss=loss, wait_s=got - begin, step_s=done - got
-        )
+        yield StepResult(step=state.step, images=len(batch.labels), loss=loss, wait_s=got - begin, step_s=done - got)

@@ -62,7 +62,9 @@ class TrainState:
         Raises:
             CorruptDataError: A tensor is missing or has another shape than this model's.
         """
-        expected = {f"network.{n}": v for n, v in self.network.state_dict().items()} | {f"ema.{n}": v for n, v in self.ema.items()}
+        expected = {f"network.{n}": v for n, v in self.network.state_dict().items()} | {
+            f"ema.{n}": v for n, v in self.ema.items()
+        }
         for name, value in expected.items():
             if name not in tensors:
                 raise CorruptDataError(f"tensor {name} is missing from the saved training state", uri)
@@ -74,7 +76,9 @@ class TrainState:
             for name, value in expected.items():
                 value.copy_(tensors[name])
         for name, parameter in self.network.named_parameters():
-            moments = {key.rsplit(".", 1)[1]: value for key, value in tensors.items() if key.rpartition(".")[0] == f"optimizer.{name}"}
+            moments = {
+                key.rsplit(".", 1)[1]: value for key, value in tensors.items() if key.rpartition(".")[0] == f"optimizer.{name}"
+            }
             # AdamW keeps its step counter in float32 on the parameter's device, the moments in the parameter's own layout.
             self.optimizer.state[parameter] = {
                 key: value.to(self.device)

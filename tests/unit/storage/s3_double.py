@@ -13,10 +13,7 @@ from xml.sax.saxutils import escape
 
 
 class S3Double(ThreadingHTTPServer):
-    """Buckets exist as soon as they are named. `faults` holds what the next requests meet, in order.
-
-    It speaks HTTP/1.0, one request a connection: on kept connections aiohttp would repeat lost requests by itself.
-    """
+    """Buckets exist as soon as they are named. `faults` holds what the next requests meet, in order."""
 
     daemon_threads = True
 
@@ -36,7 +33,8 @@ class S3Double(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    server: S3Double
+    protocol_version = "HTTP/1.1"
+    server: S3Double  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def log_message(self, format: str, *args: object) -> None:
         pass
@@ -46,15 +44,19 @@ class _Handler(BaseHTTPRequestHandler):
         with self.server.lock:
             self.server.requests.append(f"{self.command} {self.path}")
             fault = self.server.faults.popleft() if self.server.faults else ""
-        if fault == "cut body":  # promise more than is sent
+        if fault == "hang up":
+            self.close_connection = True
+        elif fault == "cut body":  # promise more than is sent
             self.send_response(200)
             self.send_header("Content-Length", "1000")
             self.end_headers()
             self.wfile.write(b"x" * 10)
+            self.close_connection = True
         elif fault == "lose answer":  # do the work, then hang up
             self.wfile = open("/dev/null", "wb")  # noqa: SIM115
+            self.close_connection = True
             return False
-        elif fault and fault != "hang up":
+        elif fault:
             status, code = fault.split()
             self._answer(int(status), _error(code))
         return bool(fault)

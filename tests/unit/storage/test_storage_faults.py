@@ -19,7 +19,7 @@ from pipeline.errors import ConfigError, PermanentStorageError, TransientStorage
 from pipeline.storage.faults import in_our_words
 from pipeline.storage.retry import retrying
 
-TRANSIENT = ["503 SlowDown", "500 InternalError", "429 TooManyRequests", "502 BadGateway", "hang up"]
+TRANSIENT = ["503 SlowDown", "500 InternalError", "429 TooManyRequests", "502 BadGateway"]
 
 
 def counted(operation: str) -> int:
@@ -53,6 +53,16 @@ def test_listing_existence_and_puts_are_repeated_too(s3: S3Double, pauses: list[
     storage.put_replace("s3://bucket/folder/new", b"newer")
     assert s3.objects["/bucket/folder/new"] == b"newer"
     assert len(pauses) == 4
+
+
+def test_a_lost_connection_is_made_again(s3: S3Double, pauses: list[float]):
+    s3.objects["/bucket/object"] = b"x" * 1000
+    s3.faults.extend(["hang up"] * 4)  # aiohttp asks twice before it reports a lost connection
+    assert storage.read_range("s3://bucket/object", 10, 20) == b"x" * 10
+    assert len(pauses) == 2
+    s3.faults.extend(["hang up"] * 2)
+    assert storage.put_once("s3://bucket/new", b"new") is True
+    assert len(pauses) == 3
 
 
 def test_a_store_that_stays_down_is_given_up(s3: S3Double, pauses: list[float]):

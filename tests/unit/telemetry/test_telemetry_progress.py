@@ -131,7 +131,26 @@ def test_a_pipe_gets_plain_lines_even_where_colors_are_forced() -> None:
     assert "\x1b" not in done.stdout
 
 
-def test_a_terminal_gets_a_bar_with_every_field_in_eighty_columns() -> None:
+def test_a_line_is_out_before_the_next_one_is_due() -> None:
+    script = """
+import sys
+from pipeline.telemetry import ProgressPoint, ProgressReporter
+progress = ProgressReporter("train", "step")
+progress.update(ProgressPoint(done=1, total=3))
+sys.stdin.readline()  # the job goes on for long
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    command = [sys.executable, "-c", script]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as job:
+        assert job.stdin is not None
+        assert job.stdout is not None
+        assert job.stdout.readline() == "train  step 1/3  33%  ETA -\n"
+        assert job.poll() is None
+        job.stdin.write("\n")
+
+
+def screen_of(script: str, environment: dict[str, str]) -> str:
+    """Everything that a script sends to a real terminal of 80 columns."""
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     chunks: list[bytes] = []
@@ -148,16 +167,26 @@ def test_a_terminal_gets_a_bar_with_every_field_in_eighty_columns() -> None:
 
     reading = threading.Thread(target=read)
     reading.start()
-    environment = {name: value for name, value in ENVIRONMENT.items() if name not in ("COLUMNS", "LINES")}
-    subprocess.run([sys.executable, "-c", SCRIPT], stdout=slave, timeout=60, env=environment, check=True)
+    environment = {name: value for name, value in environment.items() if name not in ("COLUMNS", "LINES")}
+    subprocess.run([sys.executable, "-c", script], stdout=slave, timeout=60, env=environment, check=True)
     os.close(slave)
     reading.join()
     os.close(master)
-    screen = b"".join(chunks).decode()
+    return b"".join(chunks).decode()
+
+
+def test_a_terminal_gets_a_bar_with_every_field_in_eighty_columns() -> None:
+    screen = screen_of(SCRIPT, ENVIRONMENT)
     assert "\x1b[" in screen
     assert "━" in screen
     for words in ("step 3/3", "100%", "412 images/s", "loss 0.5000", "wait 25%", "ETA 0:00:00"):
         assert words in screen
+
+
+def test_a_terminal_that_cannot_move_its_cursor_gets_plain_lines() -> None:
+    screen = screen_of(SCRIPT, ENVIRONMENT | {"TERM": "dumb"})
+    assert "\x1b[" not in screen
+    assert screen.splitlines()[-1] == "train  step 3/3  100%  412 images/s  loss 0.5000  wait 25%  ETA 0:00:00"
 
 
 @given(st.integers(0, 10**6), st.integers(1, 10**4), st.integers(3, 200), st.floats(0.01, 10))

@@ -1,0 +1,1 @@
+"""Entry scripts: parse, plan, run, exit code. Nothing imports them."""

@@ -1,0 +1,55 @@
+"""Pack images into WebDataset shards: python jobs/pack.py --images FOLDER --output URL [--shard-size 500]."""
+
+from dataclasses import dataclass
+
+from pipeline import storage
+from pipeline.errors import ConfigError
+from pipeline.plans.flags import arguments, parse_flags
+from pipeline.runtime.console import say_table
+from pipeline.runtime.job import OK, run_job
+from pipeline.shards import open_source, pack
+from pipeline.telemetry import ProgressPoint, ProgressReporter
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackCommand:
+    """Pack images into WebDataset shards with an index. The same command again continues, or finds everything done."""
+
+    images: str = ""
+    """A folder whose subfolders are classes, a flat folder, or packaged digits: mnist, mnist-train, mnist-heldout, digits."""
+    output: str = ""
+    """Folder or URL for the shards."""
+    shard_size: int = 500
+    """Images a shard."""
+    seed: int = 0
+    """Seed of the order in which images are packed."""
+
+
+def main() -> int:
+    """Packs and reports; returns the exit code."""
+    command = parse_flags(PackCommand, arguments(), PackCommand(), prog="pack.py")
+    for flag, value in (("--images", command.images), ("--output", command.output)):
+        if not value:
+            raise ConfigError(f"{flag} is missing; expected a path or URL")
+    source = open_source(command.images, seed=command.seed)
+    with ProgressReporter("pack", "image") as reporter:
+        index = pack(
+            source,
+            command.output,
+            shard_size=command.shard_size,
+            progress=lambda done, total: reporter.update(ProgressPoint(done=done, total=total)),
+        )
+    say_table(
+        "Packed",
+        [
+            ("images", f"{index.num_samples:,} in {len(index.shards):,} shards, {index.size_bytes:,} bytes"),
+            ("classes", ", ".join(index.meta.class_names) or "none"),
+            ("files passed over", f"{len(source.ignored):,}"),
+            ("data", storage.absolute_url(command.output)),
+        ],
+    )
+    return OK
+
+
+if __name__ == "__main__":
+    run_job(main)

@@ -1,0 +1,41 @@
+"""Train a generative model: python jobs/train.py PRESET --data URL --run-dir URL [flags]."""
+
+from pipeline.plans.commands import parse_train
+from pipeline.plans.flags import arguments
+from pipeline.plans.train_plan import plan_training
+from pipeline.runtime.console import say_table
+from pipeline.runtime.job import FAILED, OK, run_job
+from pipeline.runtime.lock import sole_job
+from pipeline.runtime.session import ray_session
+from pipeline.runtime.train_run import finished_step, run_training
+
+
+def main() -> int:
+    """Plans, trains and reports; returns the exit code."""
+    command = parse_train(arguments())
+    plan = plan_training(command.job)
+    if command.dry_run:
+        say_table("Plan of the training job", plan.describe())
+        return OK
+    with sole_job(plan.config.run_dir):
+        done = finished_step(plan)
+        if done is not None:
+            say_table("Already done", [("step", f"{done:,}"), ("run", plan.config.run_dir)])
+            return OK
+        say_table("Training", plan.describe())
+        with ray_session():
+            outcome = run_training(plan)
+    say_table(
+        "Trained" if outcome.finished else "Stopped; the same command continues",
+        [
+            ("step", f"{outcome.step:,} of {plan.config.steps:,}"),
+            ("images trained", f"{outcome.images:,} at {outcome.trained_per_s:,.0f}/s"),
+            ("images streamed", f"{outcome.streamed_per_s:,.0f}/s, trainers waited {outcome.wait_share:.1%} of the time"),
+            ("checkpoint", outcome.checkpoint),
+        ],
+    )
+    return OK if outcome.finished else FAILED
+
+
+if __name__ == "__main__":
+    run_job(main)

@@ -1,0 +1,76 @@
+"""The command lines of the two big jobs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import tyro
+
+from pipeline.errors import ConfigError
+from pipeline.plans.flags import parse_flags
+from pipeline.plans.generate_config import GenerateConfig
+from pipeline.plans.presets import PRESETS, preset
+from pipeline.plans.train_config import TrainConfig, load_train_config
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainCommand:
+    """Train a generative model from streamed shards. The same command again continues the run."""
+
+    job: Annotated[TrainConfig, tyro.conf.arg(name="")]
+    """The job."""
+    config: str | None = None
+    """JSON file with the configuration to start from, such as a run folder's config.json; instead of a preset."""
+    dry_run: bool = False
+    """Check everything, print the plan and stop before anything is started."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerateCommand:
+    """Generate samples from a checkpoint. The same command again continues, or finds everything done."""
+
+    job: Annotated[GenerateConfig, tyro.conf.arg(name="")]
+    """The job."""
+    dry_run: bool = False
+    """Check everything, print the plan and stop before anything is started."""
+
+
+def parse_train(argv: Sequence[str]) -> TrainCommand:
+    """Returns the training command of a command line: PRESET first, then flags.
+
+    Raises:
+        ConfigError: Unknown preset or flag (the nearest is suggested), bad value, or neither preset nor --config.
+    """
+    rest = list(argv)
+    usage = f"usage: train.py PRESET [flags], PRESET being one of {', '.join(PRESETS)}"
+    file = _value_of("--config", rest)
+    name = rest.pop(0) if rest and not rest[0].startswith("-") else None
+    if name is not None and file is not None:
+        raise ConfigError(f"got both the preset {name} and --config {file}; expected one of them")
+    if name is not None:
+        default = preset(name)
+    elif file is not None:
+        default = load_train_config(file)
+    elif {"-h", "--help"} & set(rest):
+        default = TrainConfig()
+    else:
+        raise ConfigError(f"the preset is missing; {usage}")
+    return parse_flags(TrainCommand, rest, TrainCommand(job=default), prog=f"train.py {name or 'PRESET'}")
+
+
+def parse_generate(argv: Sequence[str]) -> GenerateCommand:
+    """Returns the generation command of a command line.
+
+    Raises:
+        ConfigError: Unknown flag (the nearest is suggested) or bad value.
+    """
+    return parse_flags(GenerateCommand, list(argv), GenerateCommand(job=GenerateConfig()), prog="generate.py")
+
+
+def _value_of(flag: str, argv: Sequence[str]) -> str | None:
+    for here, following in zip(argv, [*argv[1:], None], strict=True):
+        if here == flag:
+            return following
+        if here.startswith(flag + "="):
+            return here.partition("=")[2]
+    return None

@@ -1,0 +1,55 @@
+"""Configuration of a generation job."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pipeline.errors import ConfigError
+from pipeline.families.sampler_tables import SamplerName
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerateConfig:
+    """A generation job: which samples of which checkpoint, and where they go."""
+
+    checkpoint: str = ""
+    """A run folder (its latest good checkpoint) or one checkpoint folder."""
+    output: str = ""
+    """Folder or URL of the sample set; the same folder continues the set."""
+    num_samples: int = 0
+    """Samples of the finished set; a larger number later extends it."""
+    seed: int = 0
+    """Seed of all noise; sample i depends on the seed and i alone."""
+    sampler: SamplerName = "dpm++2m"
+    """The reverse process."""
+    sampler_steps: int = 20
+    """Network evaluations per image (twice as many for heun)."""
+    eta: float = 0.0
+    """Randomness of ddim, 0 to 1."""
+    guidance: float = 1.0
+    """Classifier-free guidance; 1 is the plain conditional model."""
+    labels: str = "all"
+    """Classes the samples cycle through: all, one (3) or several (0,1,2)."""
+    num_workers: int | None = None
+    """Sampler processes; unset: one per GPU, or on CPU one per core."""
+    part_rows: int = 1000
+    """Rows of a Parquet part."""
+    batch_rows: int = 100
+    """Images sampled at a time."""
+    accelerator: Literal["auto", "gpu", "cpu"] = "auto"
+    """Where samplers run; auto takes GPUs where the cluster has some."""
+    max_part_failures: int = 3
+    """Times a part is tried again, on any worker, before the job gives up on it."""
+    metrics_port: int | None = None
+    """Port of the Prometheus endpoint; unset: 9474 or the next free one."""
+
+    def __post_init__(self) -> None:
+        for name in ("sampler_steps", "part_rows", "batch_rows"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.num_workers is not None and self.num_workers < 1:
+            raise ConfigError(f"num_workers must be at least 1, got {self.num_workers}")
+        if self.num_samples < 0:
+            raise ConfigError(f"num_samples must be at least 1, got {self.num_samples}")
+        for name in ("seed", "max_part_failures"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name} must be at least 0, got {getattr(self, name)}")

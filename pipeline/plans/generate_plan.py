@@ -1,0 +1,102 @@
+"""The plan of a generation job: checkpoint resolved, output compared, open parts listed; nothing started or written."""
+
+import json
+import math
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from pipeline import storage
+from pipeline.checkpoints import read_record, resolve
+from pipeline.checkpoints.load import read_model_config
+from pipeline.errors import ConfigError, CorruptDataError, PermanentStorageError
+from pipeline.families import SamplerConfig, make_schedule, sampler_table
+from pipeline.generation import GenerationSpec, parse_labels
+from pipeline.models import ModelConfig
+from pipeline.plans.generate_config import GenerateConfig
+from pipeline.samples import PartRange, SampleSet, open_ranges
+from pipeline.version import code_version
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratePlan:
+    """A generation job that is ready to start."""
+
+    config: GenerateConfig
+    """With absolute URLs."""
+    checkpoint: str
+    """The checkpoint folder that was resolved."""
+    spec: GenerationSpec
+    """What the samples are a function of."""
+    model: ModelConfig
+    """The checkpoint's model."""
+    committed_rows: int
+    """Rows that are there already."""
+    open_parts: list[PartRange]
+    """Parts still to be made."""
+
+    def run_spec(self) -> dict[str, Any]:
+        """Returns what is written once beside the samples, carried by every part and compared on resume, as JSON values."""
+        return {
+            "generation": self.spec.to_json(),
+            "model": json.loads(json.dumps(asdict(self.model))),
+            "code_version": code_version(),
+        }
+
+    def describe(self) -> list[tuple[str, str]]:
+        """Returns the plan as (what, how much) lines for people."""
+        c, spec = self.config, self.spec
+        evaluations = 2 * spec.sampler.steps - 1 if spec.sampler.name == "heun" else spec.sampler.steps
+        return [
+            ("checkpoint", f"{self.checkpoint} ({spec.checkpoint_digest[:12]})"),
+            ("output", c.output),
+            ("samples", f"{c.num_samples:,}, {self.committed_rows:,} of them there, {len(self.open_parts):,} parts to make"),
+            ("images", "x".join(map(str, self.model.image.shape)) + f", labels {c.labels}, seed {spec.seed}"),
+            ("sampler", f"{spec.sampler.name}, {evaluations} network evaluations, guidance {spec.guidance:g}"),
+            ("parts", f"{spec.part_rows:,} rows, sampled {spec.batch_rows} at a time"),
+        ]
+
+
+def plan_generation(config: GenerateConfig) -> GeneratePlan:
+    """Returns the plan of a generation job.
+
+    Raises:
+        ConfigError: A flag, the checkpoint or the output does not fit.
+        ResumeMismatch: The output was made with another specification.
+        TransientStorageError: A store does not answer.
+    """
+    for flag, value in (("--checkpoint", config.checkpoint), ("--output", config.output)):
+        if not value:
+            raise ConfigError(f"{flag} is missing; expected a path or URL")
+    if config.num_samples < 1:
+        raise ConfigError("--num-samples is missing; expected a number of at least 1")
+    config = replace(config, output=storage.absolute_url(config.output))
+    try:
+        return _planned(config)
+    except (CorruptDataError, PermanentStorageError) as error:
+        raise ConfigError(str(error)) from error  # before anything is started, it is the user's to mend
+
+
+def _planned(config: GenerateConfig) -> GeneratePlan:
+    checkpoint = resolve(config.checkpoint)
+    record = read_record(checkpoint)
+    model = read_model_config(checkpoint, record)
+    sampler = SamplerConfig(name=config.sampler, steps=config.sampler_steps, eta=config.eta)
+    sampler_table(sampler, make_schedule(model.family.schedule, model.family.timesteps), model.family.prediction)
+    # A part that is no multiple of the batch would pay for images that are thrown away.
+    batch_rows = min(config.batch_rows, config.part_rows)
+    part_rows = math.ceil(config.part_rows / batch_rows) * batch_rows
+    spec = GenerationSpec(
+        checkpoint_digest=record.digest,
+        seed=config.seed,
+        sampler=sampler,
+        guidance=config.guidance,
+        labels=parse_labels(config.labels, model.image.num_classes),
+        part_rows=part_rows,
+        batch_rows=batch_rows,
+    )
+    plan = GeneratePlan(config, checkpoint, spec, model, 0, [])
+    samples = SampleSet(config.output)
+    samples.check(plan.run_spec())
+    committed = samples.committed()
+    parts = open_ranges(config.num_samples, part_rows, committed, config.output)
+    return replace(plan, committed_rows=sum(part.rows for part in committed), open_parts=parts)

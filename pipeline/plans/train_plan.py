@@ -1,0 +1,117 @@
+"""The plan of a training job: data opened, everything checked, nothing started."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from pipeline import storage
+from pipeline.errors import ConfigError, CorruptDataError, PermanentStorageError
+from pipeline.models.model import num_parameters
+from pipeline.order import StreamOrder
+from pipeline.plans.run_folder import check_run_folder
+from pipeline.plans.train_config import TrainConfig
+from pipeline.shards import ShardIndex, decode_image, decode_label, image_field, open_data, read_samples
+from pipeline.stream import ImageSpec, make_order
+
+
+@dataclass(frozen=True, slots=True)
+class TrainPlan:
+    """A training job that is ready to start."""
+
+    config: TrainConfig
+    """With absolute URLs."""
+    index: ShardIndex
+    """The data set."""
+    order: StreamOrder
+    """The order it is streamed in."""
+    identity: dict[str, Any]
+    """What must be the same for the run to be continued, as JSON values."""
+    continues: bool
+    """Whether the run folder already belongs to this run."""
+
+    @property
+    def image(self) -> ImageSpec:
+        """What loaders decode images to."""
+        image = self.config.model.image
+        return ImageSpec(size=image.size, channels=image.channels, num_classes=image.num_classes)
+
+    @property
+    def fingerprint(self) -> str:
+        """Fingerprint of the order, kept with the position in the stream."""
+        return self.order.fingerprint(self.index.fingerprint())
+
+    def describe(self) -> list[tuple[str, str]]:
+        """Returns the plan as (what, how much) lines for people."""
+        c, order = self.config, self.order
+        encoded = self.index.size_bytes / self.index.num_samples
+        buffered = order.config.lanes * min(order.config.window, order.num_samples // order.config.lanes) * 2 * encoded
+        pixels = c.stream.batch_size * c.model.image.size**2 * c.model.image.channels
+        in_flight = pixels * (c.workers.prefetch_batches + 1)
+        return [
+            ("run", f"{c.run_dir} ({'continues' if self.continues else 'new'})"),
+            (
+                "data",
+                f"{self.index.num_samples:,} samples in {len(self.index.shards):,} shards, {self.index.size_bytes:,} bytes",
+            ),
+            ("model", f"{num_parameters(c.model):,} parameters, images {'x'.join(map(str, c.model.image.shape))}"),
+            ("steps", f"{c.steps:,} of batch {c.stream.batch_size}: {order.epochs_at(c.steps):.1f} epochs"),
+            ("order", f"{order.config.lanes} lanes, windows of {order.config.window} samples, seed {c.seed}"),
+            ("workers", f"{c.workers.num_workers} trainers, {c.workers.num_loaders} loaders"),
+            (
+                "loader memory",
+                f"about {buffered / 1e6:.1f} MB encoded in all loaders, {in_flight / 1e6:.1f} MB of batches in flight",
+            ),
+        ]
+
+
+def plan_training(config: TrainConfig, progress: Callable[[int, int], None] | None = None) -> TrainPlan:
+    """Returns the plan of a training job.
+
+    Args:
+        config: What the user asked for.
+        progress: Called as (done, total) while shards without an index are read.
+
+    Raises:
+        ConfigError: A flag, the data or the run folder does not fit.
+        TransientStorageError: The store does not answer.
+    """
+    for flag, value in (("--data", config.data), ("--run-dir", config.run_dir)):
+        if not value:
+            raise ConfigError(f"{flag} is missing; expected a path or URL")
+    config = replace(config, run_dir=storage.absolute_url(config.run_dir))
+    try:
+        index = open_data(config.data, progress=progress)
+        _check_first_sample(index, config)
+    except (CorruptDataError, PermanentStorageError) as error:
+        raise ConfigError(str(error)) from error  # before anything is started, it is the user's to mend
+    order = make_order(index, config.stream, config.seed)
+    identity = _identity(config, index)
+    return TrainPlan(config, index, order, identity, check_run_folder(config.run_dir, identity))
+
+
+def _identity(config: TrainConfig, index: ShardIndex) -> dict[str, Any]:
+    values = {
+        "data": {"fingerprint": index.fingerprint(), "samples": index.num_samples, "shards": len(index.shards)},
+        "model": asdict(config.model),
+        "stream": asdict(config.stream),
+        "optim": asdict(config.optim),
+        "seed": config.seed,
+    }
+    return json.loads(json.dumps(values))
+
+
+def _check_first_sample(index: ShardIndex, config: TrainConfig) -> None:
+    """Refuses data that this model cannot be trained on, by looking at the first sample."""
+    image = config.model.image
+    sample = read_samples(index, 0, 0, 1)[0]
+    decode_image(
+        sample.fields[image_field(sample)], channels=image.channels, size=image.size, uri=sample.uri, offset=sample.offset
+    )
+    if not image.num_classes:
+        return
+    label = decode_label(sample)
+    if label >= image.num_classes:
+        raise ConfigError(
+            f"the model has classes 0 to {image.num_classes - 1}, got label {label} in sample {sample.key!r} of {sample.uri}"
+        )

@@ -1,0 +1,89 @@
+"""The hub: one named actor a job, on the driver's node, that adds up the workers' numbers, serves them and passes on "stop"."""
+
+from dataclasses import dataclass
+
+import ray
+from ray.actor import ActorHandle
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from pipeline.telemetry import Exporter, HubState, JobKind, Report, SeriesKey, metrics_of
+from pipeline.telemetry.declarations import ALL_METRICS
+
+_BY_NAME = {metric.name: metric for metric in ALL_METRICS}
+
+
+@dataclass(frozen=True, slots=True)
+class HubView:
+    """What the driver sees of a job in progress."""
+
+    values: dict[str, float]
+    """Every series by its text, see `HubState.snapshot`."""
+    messages: list[str]
+    """Texts from workers that the driver has not seen yet."""
+
+
+class Hub:
+    """State of a running job that outlives its workers.
+
+    Args:
+        job: Which job's metrics are served.
+        port: Port to serve on.
+        strict: Whether no other port will do.
+    """
+
+    def __init__(self, job: JobKind, port: int, strict: bool) -> None:
+        self._state = HubState(metrics_of(job))
+        self._exporter = Exporter(self._state)
+        self._port = self._exporter.serve(port, strict)
+        self._messages: list[str] = []
+        self._stop_requested = False
+        self._last_step_allowed = -1
+
+    def url(self) -> str:
+        """Returns the address that Prometheus scrapes."""
+        return f"http://{ray.util.get_node_ip_address()}:{self._port}/metrics"
+
+    def report(self, report: Report) -> None:
+        """Takes in a worker's counts."""
+        self._state.report(report)
+
+    def commit(self, name: str, value: float, labels: dict[str, str] | None = None) -> None:
+        """Sets a number that comes from committed state."""
+        self._state.set_committed(_BY_NAME[name], value, **(labels or {}))
+
+    def say(self, text: str) -> None:
+        """Passes a line from a worker on to the driver."""
+        self._messages.append(text)
+
+    def view(self) -> HubView:
+        """Returns all numbers and the lines said since the last call."""
+        said, self._messages = self._messages, []
+        return HubView(self._state.snapshot(), said)
+
+    def request_stop(self) -> None:
+        """Makes all trainers stop before the same step, the first that none of them has been allowed to start."""
+        self._stop_requested = True
+
+    def may_start(self, step: int) -> bool:
+        """Returns whether a trainer may start a step; the answer is the same for all trainers."""
+        if self._stop_requested:
+            return step <= self._last_step_allowed
+        self._last_step_allowed = max(self._last_step_allowed, step)
+        return True
+
+
+def start_hub(job: JobKind, port: int, strict: bool) -> ActorHandle:
+    """Starts the hub on the driver's node and returns its handle once it serves.
+
+    Raises:
+        ConfigError: The port is taken.
+    """
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    hub = ray.remote(num_cpus=0, scheduling_strategy=here, max_concurrency=1)(Hub).remote(job, port, strict)
+    ray.get(hub.url.remote(), timeout=120)
+    return hub
+
+
+def value_of(values: dict[str, float], key: SeriesKey, default: float = 0.0) -> float:
+    """Returns one number of a `HubView`."""
+    return values.get(str(key), default)

@@ -1,0 +1,191 @@
+"""A training job from plan to result."""
+
+import tempfile
+import time
+import uuid
+from dataclasses import dataclass
+
+import ray
+import ray.train
+import ray.train.torch
+
+from pipeline.checkpoints import checkpoint_urls, latest_good, read_record
+from pipeline.errors import SwissrollError, TransientStorageError
+from pipeline.plans.run_folder import write_run_config
+from pipeline.plans.train_plan import TrainPlan
+from pipeline.runtime.console import say
+from pipeline.runtime.hub import HubView, start_hub, value_of
+from pipeline.runtime.loader import start_loaders
+from pipeline.runtime.session import fitting_cpus, total
+from pipeline.runtime.stopping import stop_on_sigterm
+from pipeline.runtime.trainer import TrainerArgs, run_trainer
+from pipeline.runtime.watch import watched
+from pipeline.telemetry import (
+    IMAGES_STREAMED,
+    IMAGES_TRAINED,
+    JOB_INFO,
+    TARGET_STEPS,
+    TRAIN_LOSS,
+    TRAIN_METRICS_PORT,
+    TRAIN_STEP,
+    TRAIN_STEP_SECONDS,
+    TRAINER_DATA_WAIT_SECONDS,
+    ProgressPoint,
+    ProgressReporter,
+    RateWindow,
+)
+from pipeline.version import code_version
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainOutcome:
+    """How a training job ended."""
+
+    step: int
+    """Steps done, all jobs on this run folder together."""
+    finished: bool
+    """Whether all steps are done; False when the job was asked to stop."""
+    checkpoint: str
+    """URL of the newest checkpoint."""
+    images: int
+    """Images trained on by this job."""
+    streamed_per_s: float
+    """Images a second that loaders decoded, from the first step to the last."""
+    trained_per_s: float
+    """Images a second that were trained on, from the first step to the last."""
+    wait_share: float
+    """Share of the trainers' time spent waiting for data."""
+
+
+def finished_step(plan: TrainPlan) -> int | None:
+    """Returns the step of the run's newest good checkpoint if that is already the end of the run, else None."""
+    url = latest_good(plan.config.run_dir)
+    if url is None:
+        return None
+    step = read_record(url).step
+    return step if step >= plan.config.steps else None
+
+
+def run_training(plan: TrainPlan) -> TrainOutcome:
+    """Runs a training job to its end or until SIGTERM; prints progress. Ray must be connected.
+
+    Raises:
+        SwissrollError: What stopped the job, in the words of the process it happened in.
+        ray.train.TrainingFailedError: Workers died more often than the configuration allows.
+    """
+    c = plan.config
+    hub = start_hub("train", c.metrics_port or TRAIN_METRICS_PORT, strict=c.metrics_port is not None)
+    say(f"metrics: {ray.get(hub.url.remote())}")
+    write_run_config(c.run_dir, plan.identity, c.to_json())
+    first_step = _newest_step(c.run_dir)
+    labels = {"job_kind": "train", "run": c.run_dir.rpartition("/")[2], "preset": c.preset, "version": code_version()}
+    ray.get([hub.commit.remote(JOB_INFO.name, 1, labels), hub.commit.remote(TARGET_STEPS.name, c.steps)])
+    gpu = c.workers.accelerator == "gpu" or (c.workers.accelerator == "auto" and total("GPU") >= c.workers.num_workers)
+    factor = fitting_cpus(
+        [(c.workers.num_workers, c.workers.cpus_per_worker), (c.workers.num_loaders, c.workers.cpus_per_loader)],
+        c.workers.share_cpus,
+    )
+    loaders = start_loaders(c.workers.num_loaders, c.workers.cpus_per_loader * factor, plan.index, plan.order, plan.image, hub)
+    args = TrainerArgs(plan, loaders, hub, max(1, int(c.workers.cpus_per_worker)), first_step)
+    scaling = ray.train.ScalingConfig(
+        num_workers=c.workers.num_workers,
+        use_gpu=gpu,
+        resources_per_worker={"CPU": c.workers.cpus_per_worker * factor} | ({"GPU": 1} if gpu else {}),
+    )
+    pace = _Pace(plan)
+    with stop_on_sigterm() as stop, watched(hub, ProgressReporter("train", "step"), pace.point, stop):
+        _fit(args, scaling, max_failures=c.workers.max_failures)
+    return pace.outcome(plan, first_step)
+
+
+def _fit(args: TrainerArgs, scaling: ray.train.ScalingConfig, max_failures: int) -> None:
+    """Runs groups of trainers until one ends well; each continues from the last good checkpoint.
+
+    Ray Train could restart groups itself, but would do so for any error, also for one that no restart mends.
+    """
+    for failures in range(max_failures + 1):
+        trainer = ray.train.torch.TorchTrainer(
+            run_trainer,
+            train_loop_config={"args": args},
+            scaling_config=scaling,
+            # A name of its own: under an earlier name Ray Train would continue from its own records; ours count.
+            run_config=ray.train.RunConfig(
+                name=f"swissroll-{uuid.uuid4().hex[:8]}", storage_path=tempfile.mkdtemp(prefix="swissroll-ray-train-")
+            ),
+        )
+        try:
+            trainer.fit()
+            return
+        except ray.train.TrainingFailedError as error:
+            cause = _cause(error)
+            final = failures == max_failures or (
+                isinstance(cause, SwissrollError) and not isinstance(cause, TransientStorageError)
+            )
+            if final:
+                raise cause from error
+            last_line = str(cause).strip().rpartition("\n")[2]
+            args.hub.say.remote(f"warning: trainers failed ({last_line}); restarting from the last checkpoint")
+
+
+class _Pace:
+    """Rates of a job, from the hub's numbers."""
+
+    def __init__(self, plan: TrainPlan) -> None:
+        self._plan = plan
+        self._trained, self._recent = RateWindow(1e9), RateWindow(10.0)
+        self._streamed = RateWindow(1e9)
+        self._view = HubView({}, [])
+
+    def point(self, view: HubView) -> ProgressPoint:
+        self._view = view
+        now, values = time.monotonic(), view.values
+        trained, streamed = value_of(values, IMAGES_TRAINED.series()), value_of(values, IMAGES_STREAMED.series())
+        self._recent.observe(now, trained)
+        if trained:
+            self._trained.observe(now, trained)
+            self._streamed.observe(now, streamed)
+        return ProgressPoint(
+            done=int(value_of(values, TRAIN_STEP.series())),
+            total=self._plan.config.steps,
+            images_per_s=self._recent.per_second(),
+            loss=values.get(str(TRAIN_LOSS.series())),
+            data_wait_share=self._wait_share(),
+        )
+
+    def _wait_share(self) -> float:
+        wait = value_of(self._view.values, TRAINER_DATA_WAIT_SECONDS.series())
+        busy = value_of(self._view.values, TRAIN_STEP_SECONDS.series())
+        return wait / (wait + busy) if wait + busy else 0.0
+
+    def outcome(self, plan: TrainPlan, first_step: int) -> TrainOutcome:
+        checkpoint = latest_good(plan.config.run_dir)
+        if checkpoint is None:
+            raise SwissrollError(f"the job ended without a checkpoint in {plan.config.run_dir}")
+        step = read_record(checkpoint).step
+        return TrainOutcome(
+            step=step,
+            finished=step >= plan.config.steps,
+            checkpoint=checkpoint,
+            images=(step - first_step) * plan.config.stream.batch_size,
+            streamed_per_s=self._streamed.per_second() or 0.0,
+            trained_per_s=self._trained.per_second() or 0.0,
+            wait_share=self._wait_share(),
+        )
+
+
+def _newest_step(run_url: str) -> int:
+    urls = checkpoint_urls(run_url)
+    return int(urls[0].rpartition("-")[2]) if urls else 0
+
+
+def _cause(error: ray.train.TrainingFailedError) -> BaseException:
+    """Returns the project's own error inside a failure of Ray Train, where there is one."""
+    inner: BaseException | None
+    for inner in [*getattr(error, "worker_failures", {}).values(), getattr(error, "controller_failure", None), error.__cause__]:
+        seen = 0
+        while inner is not None and seen < 10:
+            if isinstance(inner, SwissrollError):
+                return inner
+            cause = getattr(inner, "cause", None) or getattr(inner, "_base_exc", None) or inner.__cause__
+            inner, seen = cause, seen + 1
+    return error

@@ -1,0 +1,54 @@
+"""The driver's view of a running job: it asks the hub now and then, moves the progress bar and passes stop requests on."""
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+
+import ray
+from ray.actor import ActorHandle
+
+from pipeline.runtime.console import warn
+from pipeline.runtime.hub import HubView
+from pipeline.runtime.stopping import StopRequest
+from pipeline.telemetry import ProgressPoint, ProgressReporter
+
+POLL_EVERY_S = 0.5
+
+
+@contextlib.contextmanager
+def watched(
+    hub: ActorHandle, reporter: ProgressReporter, point: Callable[[HubView], ProgressPoint], stop: StopRequest
+) -> Iterator[None]:
+    """Shows a job's progress while the block runs; workers' messages go to standard error.
+
+    Args:
+        hub: The job's hub.
+        reporter: Where progress is shown.
+        point: Makes a progress point of what the hub knows.
+        stop: Passed on to the hub once it is set.
+    """
+    done = threading.Event()
+
+    def look() -> None:
+        view: HubView = ray.get(hub.view.remote())
+        for message in view.messages:
+            warn(message)
+        reporter.update(point(view))
+
+    def follow() -> None:
+        told = False
+        while not done.wait(0.1 if stop.is_set() and not told else POLL_EVERY_S):
+            if stop.is_set() and not told:
+                ray.get(hub.request_stop.remote())
+                told = True
+            look()
+
+    thread = threading.Thread(target=follow, name="watch", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+        look()
+        reporter.close()

@@ -1,0 +1,182 @@
+"""The single checks that `verify` is made of: each looks at one kind of object and notes what is wrong."""
+
+import hashlib
+import io
+import struct
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+from PIL import Image
+
+from pipeline import storage
+from pipeline.errors import CommitConflict, CorruptDataError, PermanentStorageError
+from pipeline.samples.ledger import PartRecord, commit_name, gaps, in_order, parse_commit_name, parse_part_name
+from pipeline.samples.manifest import load_manifest, manifest_url
+from pipeline.samples.part import decode_part, part_problems
+from pipeline.samples.reading import samples_of
+from pipeline.samples.run_spec import parse_spec, run_url
+from pipeline.samples.sample_set import SampleSet
+
+_KEPT_PROBLEMS = 100
+_UNDECODABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
+
+
+@dataclass(slots=True)
+class Findings:
+    """What accumulates over the parts; its size does not grow with the set."""
+
+    problems: list[str] = field(default_factory=list)
+    """The first hundred, each in one line."""
+    more_problems: int = 0
+    """How many more there were."""
+    labels: Counter[int | None] = field(default_factory=Counter)
+    """Rows by label."""
+    image_size: tuple[int, int] | None = None
+    """Width and height of the first image, in pixels: all others must be like it."""
+
+    def add(self, problem: str) -> None:
+        """Note one problem."""
+        if len(self.problems) < _KEPT_PROBLEMS:
+            self.problems.append(problem)
+        else:
+            self.more_problems += 1
+
+    def all_problems(self) -> tuple[str, ...]:
+        """The problems, and how many were left out."""
+        more = (f"and {self.more_problems} more problems",) if self.more_problems else ()
+        return (*self.problems, *more)
+
+
+def check_run(url: str, findings: Findings) -> tuple[dict[str, object] | None, str | None]:
+    """The run's spec and the digest of run.json; None for what cannot be read."""
+    try:
+        data = storage.read_bytes(run_url(url))
+    except PermanentStorageError as error:
+        findings.add(f"run.json: {error}")
+        return None, None
+    try:
+        spec = parse_spec(data, run_url(url))
+    except CorruptDataError as error:
+        findings.add(f"run.json: {error}")
+        spec = None
+    return spec, hashlib.sha256(data).hexdigest()
+
+
+def check_ledger(url: str, findings: Findings) -> list[PartRecord]:
+    """The commits that can be, in order; of two for one row only the first."""
+    commits_url = storage.join(url, "commits")
+    records: list[PartRecord] = []
+    for found in storage.list_objects(commits_url, recursive=True):
+        name = found.url[len(commits_url) + 1 :]
+        try:
+            record = parse_commit_name(name, found.url)
+        except CorruptDataError as error:
+            findings.add(f"commits: {error}")
+            continue
+        if found.size:
+            findings.add(f"commits/{name}: got {found.size} bytes, expected an empty object")
+        try:
+            in_order([*records[-1:], record], commits_url)
+        except CommitConflict as error:
+            findings.add(f"commits: {error}")
+            continue
+        records.append(record)
+    return records
+
+
+def check_manifest(url: str, records: list[PartRecord], run_sha256: str | None, findings: Findings) -> bool:
+    """Whether the set was published and nothing was begun beyond it; notes where the manifest and the ledger differ."""
+    if not storage.exists(manifest_url(url)):
+        return False
+    try:
+        manifest = load_manifest(url)
+    except CorruptDataError as error:
+        findings.add(f"manifest.json: {error}")
+        _note_gaps(records[-1].last + 1 if records else 1, records, findings)
+        return True
+    if run_sha256 is not None and manifest.run_sha256 != run_sha256:
+        findings.add(f"manifest.json: got the digest {manifest.run_sha256} of run.json, expected {run_sha256}")
+    within = [record for record in records if record.first < manifest.num_samples]
+    for record in sorted(set(manifest.parts) - set(within), key=lambda record: record.first):
+        findings.add(f"manifest.json: got a part that is not committed, {commit_name(record)}")
+    for record in sorted(set(within) - set(manifest.parts), key=lambda record: record.first):
+        findings.add(f"manifest.json: expected the committed part {commit_name(record)}, got none")
+    if all(record.last < manifest.num_samples for record in within):
+        _note_gaps(manifest.num_samples, within, findings)
+    return len(within) == len(records)
+
+
+def _note_gaps(num_samples: int, records: list[PartRecord], findings: Findings) -> None:
+    for gap in gaps(num_samples, records):
+        findings.add(f"commits: got no part for rows {gap.first}..{gap.first + gap.rows - 1} of a published set")
+
+
+def check_goal(url: str, findings: Findings) -> int | None:
+    """How many rows an unfinished set is to have, or None."""
+    try:
+        return SampleSet(url).goal()
+    except CorruptDataError as error:
+        findings.add(f"goals: {error}")
+        return None
+
+
+def check_files(url: str, records: list[PartRecord], finished: bool, findings: Findings) -> None:
+    """Notes files in data/ that no commit claims; those a killed writer left where rows are still open are no problem."""
+    data_url = storage.join(url, "data")
+    names = {record.name for record in records}
+    for found in storage.list_objects(data_url, recursive=True):
+        name = found.url[len(data_url) + 1 :]
+        span = parse_part_name(name)
+        if name in names or (span is not None and not finished and not _overlaps(span.first, span.rows, records)):
+            continue
+        findings.add(f"data/{name}: got a stray file of {found.size} bytes, expected only committed parts")
+
+
+def _overlaps(first: int, rows: int, records: list[PartRecord]) -> bool:
+    return any(record.first < first + rows and first <= record.last for record in records)
+
+
+def check_part(url: str, record: PartRecord, spec: Mapping[str, object] | None, findings: Findings) -> None:
+    """Reads one part; notes what is not as committed, and counts labels and images."""
+    where = f"data/{record.name}"
+    part_url = storage.join(url, "data", record.name)
+    try:
+        data = storage.read_bytes(part_url)
+    except PermanentStorageError as error:
+        findings.add(f"{where}: {error}")
+        return
+    sha256 = hashlib.sha256(data).hexdigest()
+    if (len(data), sha256) != (record.size_bytes, record.sha256):
+        findings.add(f"{where}: got {len(data)} bytes with SHA-256 {sha256}, expected {record.size_bytes} with {record.sha256}")
+        return  # what is damaged is not worth parsing
+    try:
+        table = decode_part(data, part_url)
+    except CorruptDataError as error:
+        findings.add(f"{where}: {error}")
+        return
+    problems = part_problems(table, first=record.first, rows=record.rows, provenance=spec)
+    for problem in problems:
+        findings.add(f"{where}: {problem}")
+    if not problems:
+        findings.labels.update(table["label"].to_pylist())
+        for problem in _image_problems(table, findings):
+            findings.add(f"{where}: {problem}")
+
+
+def _image_problems(table: pa.Table, findings: Findings) -> Iterator[str]:
+    """Decodes every image."""
+    for sample in samples_of(table):
+        try:
+            with Image.open(io.BytesIO(sample.image)) as image:
+                image.load()
+                size = image.size
+        except _UNDECODABLE as error:
+            yield f"row {sample.index}: got no readable image: {type(error).__name__}: {' '.join(str(error).split())}"
+            continue
+        findings.image_size = findings.image_size or size
+        if size != findings.image_size:
+            got, expected = ("x".join(map(str, pixels)) for pixels in (size, findings.image_size))
+            yield f"row {sample.index}: got an image of {got} pixels, expected {expected}"

@@ -1,0 +1,158 @@
+"""The ledger of a sample set: which rows are committed, which are open. Pure: names in, ranges out."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
+
+from pipeline.errors import CommitConflict, ConfigError, CorruptDataError, ResumeMismatch
+
+MAX_SAMPLES = 10**12
+"""Row indices have 12 digits in names, so that names sort as numbers do."""
+
+_COMMIT_NAME = re.compile(r"(?P<first>[0-9]{12})-(?P<last>[0-9]{12})\.(?P<size>0|[1-9][0-9]{0,14})\.(?P<sha256>[0-9a-f]{64})")
+
+_PART_NAME = re.compile(r"part-(?P<first>[0-9]{12})-(?P<last>[0-9]{12})\.parquet")
+
+
+class PartRange(NamedTuple):
+    """Rows first..first+rows-1."""
+
+    first: int
+    rows: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartRecord:
+    """One committed part: which rows, and the exact bytes that hold them."""
+
+    first: int
+    """Index of the first row, from 0."""
+    rows: int
+    """Number of rows, at least 1."""
+    size_bytes: int
+    """Size of the Parquet file."""
+    sha256: str
+    """Digest of the Parquet file, 64 lower-case hex digits."""
+
+    def __post_init__(self) -> None:
+        if self.first < 0 or self.rows < 1 or self.first + self.rows > MAX_SAMPLES:
+            raise ConfigError(
+                f"PartRecord: got first {self.first} and rows {self.rows}, expected rows within 0..{MAX_SAMPLES - 1}"
+            )
+        if not 0 <= self.size_bytes < 10**15:
+            raise ConfigError(f"PartRecord.size_bytes: got {self.size_bytes}, expected 0 to 10^15")
+        if not re.fullmatch("[0-9a-f]{64}", self.sha256):
+            raise ConfigError(f"PartRecord.sha256: got {self.sha256!r}, expected 64 lower-case hex digits")
+
+    @property
+    def last(self) -> int:
+        """Index of the last row."""
+        return self.first + self.rows - 1
+
+    @property
+    def name(self) -> str:
+        """File name of the part."""
+        return part_name(self.first, self.rows)
+
+
+def part_name(first: int, rows: int) -> str:
+    """File name of the part that holds rows first..first+rows-1."""
+    return f"part-{first:012d}-{first + rows - 1:012d}.parquet"
+
+
+def parse_part_name(name: str) -> PartRange | None:
+    """The rows that `part_name` named so, or None if it did not make this name."""
+    match = _PART_NAME.fullmatch(name)
+    if match is None or int(match["last"]) < int(match["first"]):
+        return None
+    return PartRange(int(match["first"]), int(match["last"]) - int(match["first"]) + 1)
+
+
+def commit_name(record: PartRecord) -> str:
+    """Name of the empty object that commits a part: the whole record, in an order that sorts by row."""
+    return f"{record.first:012d}-{record.last:012d}.{record.size_bytes}.{record.sha256}"
+
+
+def parse_commit_name(name: str, uri: str) -> PartRecord:
+    """The record that `commit_name` named so.
+
+    Args:
+        name: The object's name without its folder.
+        uri: The object, for the error.
+
+    Raises:
+        CorruptDataError: No record has this name.
+    """
+    match = _COMMIT_NAME.fullmatch(name)
+    if match is None or int(match["last"]) < int(match["first"]):
+        raise CorruptDataError(f"got the commit name {name!r}, expected <first>-<last>.<bytes>.<sha256>", uri)
+    first = int(match["first"])
+    return PartRecord(first=first, rows=int(match["last"]) - first + 1, size_bytes=int(match["size"]), sha256=match["sha256"])
+
+
+def in_order(committed: Iterable[PartRecord], uri: str) -> list[PartRecord]:
+    """The records sorted by row.
+
+    Raises:
+        CommitConflict: Two records claim the same row.
+    """
+    records = sorted(committed, key=lambda record: (record.first, record.rows))
+    for before, after in pairwise(records):
+        if after.first <= before.last:
+            problem = f"got two commits for row {after.first}: {commit_name(before)} and {commit_name(after)}, expected one"
+            raise CommitConflict(problem, uri)
+    return records
+
+
+def gaps(num_samples: int, committed: Iterable[PartRecord], uri: str = "commits") -> list[PartRange]:
+    """The maximal ranges of rows 0..num_samples-1 that no record covers, in order.
+
+    Raises:
+        CommitConflict: Two records claim the same row.
+        ResumeMismatch: A record lies past `num_samples`.
+    """
+    if not 0 < num_samples <= MAX_SAMPLES:
+        raise ConfigError(f"num_samples: got {num_samples}, expected 1 to {MAX_SAMPLES}")
+    found = []
+    position = 0
+    for record in in_order(committed, uri):
+        if record.last >= num_samples:
+            raise ResumeMismatch(
+                f"got {num_samples} samples to make, expected at least the {record.last + 1} committed ({uri})"
+            )
+        if record.first > position:
+            found.append(PartRange(position, record.first - position))
+        position = record.last + 1
+    if position < num_samples:
+        found.append(PartRange(position, num_samples - position))
+    return found
+
+
+def open_ranges(num_samples: int, part_rows: int, committed: Iterable[PartRecord], uri: str = "commits") -> list[PartRange]:
+    """The parts still to be made, in order: the gaps of [0, num_samples) cut at the multiples of `part_rows`.
+
+    What is committed stays as it is, also parts of another length (the short last one of a run that is now extended).
+
+    Args:
+        num_samples: Rows wanted in all.
+        part_rows: Rows of a full part, at least 1.
+        committed: The records there are, in any order.
+        uri: The ledger's folder, for errors.
+
+    Raises:
+        CommitConflict: Two records claim the same row.
+        ResumeMismatch: A record lies past `num_samples`.
+        ConfigError: A number is out of range.
+    """
+    if part_rows < 1:
+        raise ConfigError(f"part_rows: got {part_rows}, expected at least 1")
+    parts = []
+    for gap in gaps(num_samples, committed, uri):
+        first, stop = gap.first, gap.first + gap.rows
+        while first < stop:
+            border = min(stop, (first // part_rows + 1) * part_rows)
+            parts.append(PartRange(first, border - first))
+            first = border
+    return parts

@@ -1,0 +1,43 @@
+"""Reading samples back in the order of their indices."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from pipeline import storage
+from pipeline.samples.manifest import load_manifest
+from pipeline.samples.part import decode_part, image_column
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One generated sample."""
+
+    index: int
+    """Its number in the set, from 0."""
+    image: bytes
+    """The encoded image."""
+    label: int | None
+    """The class it was made for; None: unlabeled."""
+
+
+def samples_of(table: pa.Table) -> Iterator[Sample]:
+    """The rows of a part."""
+    columns = table["index"].to_pylist(), image_column(table, "bytes").to_pylist(), table["label"].to_pylist()
+    return (Sample(*row) for row in zip(*columns, strict=True))
+
+
+def read_samples(url: str) -> Iterator[Sample]:
+    """The samples of a published set in order of their indices, one part in memory at a time.
+
+    Args:
+        url: The set's folder.
+
+    Raises:
+        PermanentStorageError: The set has no manifest: it is unfinished, or not there.
+        CorruptDataError: The manifest or a part is damaged.
+    """
+    for record in load_manifest(url).parts:
+        part_url = storage.join(url, "data", record.name)
+        yield from samples_of(decode_part(storage.read_bytes(part_url), part_url))

@@ -1,0 +1,202 @@
+"""A sample set that is being made: opened for a spec, filled part by part, published when it is complete."""
+
+import hashlib
+from collections.abc import Mapping
+
+from pipeline import storage
+from pipeline.errors import ConfigError, CorruptDataError, ResumeMismatch
+from pipeline.samples.card import dataset_card
+from pipeline.samples.ledger import (
+    MAX_SAMPLES,
+    PartRange,
+    PartRecord,
+    commit_name,
+    gaps,
+    in_order,
+    parse_commit_name,
+    parse_part_name,
+    part_name,
+)
+from pipeline.samples.manifest import Manifest, manifest_url
+from pipeline.samples.part import decode_part, part_problems, rows_in
+from pipeline.samples.run_spec import parse_spec, refuse_other_spec, run_url, spec_bytes
+
+
+class SampleSet:
+    """The sample set in one folder. All methods may be repeated, and called by several writers at once.
+
+    Args:
+        url: The folder, on any store that can put an object once.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = storage.absolute_url(url)
+        self.data_url = storage.join(url, "data")
+        self.commits_url = storage.join(url, "commits")
+
+    def open(self, spec: Mapping[str, object], *, num_samples: int | None = None) -> None:
+        """Claim the folder for a run, or find that it is this run's already.
+
+        Args:
+            spec: All that decides the samples' bytes, as JSON values; not the number of samples, which may grow.
+            num_samples: Rows wanted; noted so that an unfinished set can be told from a finished one.
+
+        Raises:
+            ResumeMismatch: The folder belongs to another run; names the fields that differ.
+            CorruptDataError: run.json is damaged.
+            ConfigError: The spec holds something that JSON cannot, or `num_samples` is out of range.
+        """
+        if num_samples is not None and not 0 < num_samples <= MAX_SAMPLES:
+            raise ConfigError(f"num_samples: got {num_samples}, expected 1 to {MAX_SAMPLES}")
+        content = spec_bytes(spec)
+        # The listing first: whoever commits has written run.json before, so commits seen now prove that it was there.
+        if self.committed() and not storage.exists(run_url(self.url)):
+            raise ResumeMismatch(f"got committed parts without run.json, expected an empty folder or a run's ({self.url})")
+        if not storage.put_once(run_url(self.url), content):
+            refuse_other_spec(self.spec(), spec, run_url(self.url))
+        if num_samples is not None:
+            storage.put_once(storage.join(self.url, "goals", f"{num_samples:012d}"), b"")
+
+    def check(self, spec: Mapping[str, object]) -> None:
+        """Refuse a folder that `open` would refuse; writes nothing.
+
+        Raises:
+            ResumeMismatch: The folder belongs to another run; names the fields that differ.
+            CorruptDataError: run.json is damaged.
+        """
+        if storage.exists(run_url(self.url)):
+            refuse_other_spec(self.spec(), spec, run_url(self.url))
+        elif self.committed():
+            raise ResumeMismatch(f"got committed parts without run.json, expected an empty folder or a run's ({self.url})")
+
+    def spec(self) -> dict[str, object]:
+        """The spec of the run that this folder belongs to.
+
+        Raises:
+            PermanentStorageError: The folder belongs to none yet.
+            CorruptDataError: run.json is damaged.
+        """
+        return parse_spec(storage.read_bytes(run_url(self.url)), run_url(self.url))
+
+    def goal(self) -> int | None:
+        """The largest number of samples asked for so far, or None.
+
+        Raises:
+            CorruptDataError: A goal has a name that is no number.
+        """
+        numbers = []
+        for found in storage.list_objects(storage.join(self.url, "goals")):
+            name = found.url.rpartition("/")[2]
+            if not (name.isascii() and name.isdigit()):
+                raise CorruptDataError(f"got the goal {name!r}, expected a number of samples", found.url)
+            numbers.append(int(name))
+        return max(numbers, default=None)
+
+    def committed(self) -> list[PartRecord]:
+        """The committed parts in order of their rows; from one listing, without reading any.
+
+        Raises:
+            CorruptDataError: An object in the ledger is no commit.
+            CommitConflict: Two commits claim the same row.
+        """
+        records = []
+        for found in storage.list_objects(self.commits_url):
+            if found.size:
+                raise CorruptDataError(f"got a commit of {found.size} bytes, expected an empty object", found.url)
+            records.append(parse_commit_name(found.url.rpartition("/")[2], found.url))
+        return in_order(records, self.commits_url)
+
+    def commit(self, first: int, data: bytes, rows: int) -> PartRecord:
+        """The record of the part that holds rows first..first+rows-1 from now on.
+
+        If the part is there already, whether from this writer before it was killed or from another one, it stays, and its
+        own digest is recorded.
+
+        Args:
+            first: Index of the first row.
+            data: The part, from `encode_part`.
+            rows: Number of rows in it.
+
+        Raises:
+            ValueError: `data` does not have `rows` rows.
+            CorruptDataError: `data`, or what is there under its name, is not that part.
+            StorageError: The store failed; the part may or may not be committed, and the call can be repeated.
+        """
+        part_url = storage.join(self.data_url, part_name(first, rows))
+        if (found_rows := rows_in(data, part_url)) != rows:
+            raise ValueError(f"got a part of {found_rows} rows, expected {rows} ({part_url})")
+        record = _record(first, rows, data)
+        if not storage.put_once(part_url, data):
+            found = storage.read_bytes(part_url)
+            if found != data:
+                self._refuse_wrong(found, PartRange(first, rows), part_url)
+                record = _record(first, rows, found)
+        storage.put_once(storage.join(self.commits_url, commit_name(record)), b"")
+        return record
+
+    def adopt(self) -> list[PartRecord]:
+        """Commit the parts that killed writers had put and not yet committed; returns the records of these.
+
+        A part that overlaps committed rows is left alone (`verify` reports it): it can never become part of the set.
+
+        Raises:
+            CorruptDataError: Such a part is not what its name says.
+        """
+        taken = self.committed()
+        adopted = []
+        for found in storage.list_objects(self.data_url):
+            span = parse_part_name(found.url.rpartition("/")[2])
+            if span is None or any(record.first < span.first + span.rows and span.first <= record.last for record in taken):
+                continue
+            data = storage.read_bytes(found.url)
+            self._refuse_wrong(data, span, found.url)
+            record = self.commit(span.first, data, span.rows)
+            taken.append(record)
+            adopted.append(record)
+        return adopted
+
+    def publish(self, num_samples: int) -> Manifest:
+        """The manifest of rows 0..num_samples-1, put in place for readers together with the dataset card.
+
+        Raises:
+            ResumeMismatch: Rows are missing, or more than `num_samples` rows are committed.
+            CommitConflict: Two commits claim the same row.
+        """
+        records = self.committed()
+        if missing := gaps(num_samples, records, self.commits_url):
+            rows = sum(gap.rows for gap in missing)
+            raise ResumeMismatch(
+                f"got {num_samples - rows} of {num_samples} rows committed, expected all: first gap at row {missing[0].first} "
+                f"({self.commits_url})"
+            )
+        while True:
+            manifest = self._publish(num_samples, records)
+            records = self.committed()
+            # Another job may have extended the set while this one slept: never leave a manifest that is behind the ledger.
+            total = records[-1].last + 1
+            if total == num_samples or gaps(total, records, self.commits_url):
+                return manifest
+            num_samples = total
+
+    def _publish(self, num_samples: int, records: list[PartRecord]) -> Manifest:
+        run = storage.read_bytes(run_url(self.url))
+        spec = parse_spec(run, run_url(self.url))
+        manifest = Manifest(num_samples=num_samples, run_sha256=hashlib.sha256(run).hexdigest(), parts=tuple(records))
+        _put_if_other(storage.join(self.url, "README.md"), dataset_card(manifest, spec).encode())
+        _put_if_other(manifest_url(self.url), manifest.to_bytes())
+        return manifest
+
+    def _refuse_wrong(self, data: bytes, span: PartRange, part_url: str) -> None:
+        problems = part_problems(decode_part(data, part_url), first=span.first, rows=span.rows, provenance=self.spec())
+        if problems:
+            raise CorruptDataError(problems[0], part_url)
+
+
+def _record(first: int, rows: int, data: bytes) -> PartRecord:
+    return PartRecord(first=first, rows=rows, size_bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
+
+
+def _put_if_other(url: str, data: bytes) -> None:
+    """Repeating a finished job must not touch what readers hold open."""
+    if not storage.exists(url) or storage.read_bytes(url) != data:
+        storage.put_replace(url, data)

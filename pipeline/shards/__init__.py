@@ -1,0 +1,44 @@
+"""Data sets as WebDataset shards: naming them, indexing them, packing them, and reading samples and pixels out of them.
+
+Shards are plain tars, read as they are. `open_data` turns what a user typed into a `ShardIndex`; `read_samples` fetches any
+run of consecutive samples as one byte range; `decode_image` and `decode_label` make pixels and classes of their fields.
+`open_source` and `pack` go the other way. Inside: `tar_walk` (headers), `grouping` (members to samples), `offsets` and
+`index_file` (what is kept beside the shards), `jpeg` (the fast path of decoding).
+"""
+
+from pipeline.shards.build import build_index
+from pipeline.shards.decode import decode_image, image_format
+from pipeline.shards.fields import RawSample, decode_label, has_label, image_field
+from pipeline.shards.index import DatasetMeta, ShardIndex, ShardInfo, sample_offsets
+from pipeline.shards.index_file import load_index, save_index
+from pipeline.shards.open import open_data
+from pipeline.shards.pack import pack
+from pipeline.shards.read import read_samples
+from pipeline.shards.source import ImageSource, SourceImage
+from pipeline.shards.sources import PACKAGED, image_folder, open_source
+from pipeline.shards.urls import expand_shards
+
+__all__ = [
+    "PACKAGED",
+    "DatasetMeta",
+    "ImageSource",
+    "RawSample",
+    "ShardIndex",
+    "ShardInfo",
+    "SourceImage",
+    "build_index",
+    "decode_image",
+    "decode_label",
+    "expand_shards",
+    "has_label",
+    "image_field",
+    "image_folder",
+    "image_format",
+    "load_index",
+    "open_data",
+    "open_source",
+    "pack",
+    "read_samples",
+    "sample_offsets",
+    "save_index",
+]

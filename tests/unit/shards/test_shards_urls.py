@@ -1,0 +1,125 @@
+import json
+from pathlib import Path
+
+import fsspec
+import pytest
+
+from pipeline.errors import ConfigError, CorruptDataError
+from pipeline.shards import expand_shards
+
+
+def _names(urls: list[str]) -> list[str]:
+    return [url.rpartition("/")[2] for url in urls]
+
+
+ALL = ["train-000.tar", "train-001.tar", "train-002.tar"]
+
+
+@pytest.mark.parametrize(
+    ("tail", "expected"),
+    [
+        ("", ALL),
+        ("/", ALL),
+        ("/train-{000..002}.tar", ALL),
+        ("/train-{000..001}.tar", ALL[:2]),
+        ("/train-{002,000}.tar", [ALL[2], ALL[0]]),
+        ("/train-*.tar", ALL),
+        ("/train-00[02].tar", [ALL[0], ALL[2]]),
+        ("/train-{002,00[01]}.tar", [ALL[2], ALL[0], ALL[1]]),
+        ("/train-001.tar", ALL[1:2]),
+    ],
+)
+def test_forms_of_naming_shards(shard_folder: Path, tail: str, expected: list[str]) -> None:
+    urls = expand_shards(f"{shard_folder}{tail}")
+    assert _names(urls) == expected
+    assert all(Path(url).is_absolute() for url in urls)
+
+
+def test_relative_paths_become_absolute(shard_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(shard_folder.parent)
+    assert expand_shards("data/train-{000..002}.tar") == [str(shard_folder / name) for name in ALL]
+
+
+def test_a_text_file_names_shards_relative_to_itself(shard_folder: Path) -> None:
+    text = f"# the train split\n\ntrain-{{000..001}}.tar\n  {shard_folder}/train-002.tar # absolute\n"
+    (shard_folder / "list.txt").write_text(text)
+    assert _names(expand_shards(f"{shard_folder}/list.txt")) == ALL
+
+
+def test_an_index_names_shards_relative_to_itself(shard_folder: Path) -> None:
+    shards = [{"url": name, "nsamples": 1, "filesize": 1} for name in ALL[1:]]
+    (shard_folder / "two.json").write_text(
+        json.dumps({"wids_version": 1, "__kind__": "wids-shard-index-v1", "shardlist": shards})
+    )
+    assert _names(expand_shards(f"{shard_folder}/two.json")) == ALL[1:]
+
+
+def test_other_stores_are_named_in_the_same_ways(shard_folder: Path) -> None:
+    store = fsspec.filesystem("memory")
+    for name in ALL:
+        store.pipe(f"/urls-test/{name}", (shard_folder / name).read_bytes())
+    for tail in ("", "/", "/train-{000..002}.tar", "/train-*.tar"):
+        assert [url.removeprefix("memory:///") for url in _slashes(expand_shards(f"memory://urls-test{tail}"))] == [
+            f"urls-test/{name}" for name in ALL
+        ]
+    with pytest.raises(ConfigError, match=r"there is no memory://urls-test/train-003\.tar"):
+        expand_shards("memory://urls-test/train-{000..003}.tar")
+
+
+def _slashes(urls: list[str]) -> list[str]:
+    return [f"memory:///{url.removeprefix('memory://').lstrip('/')}" for url in urls]
+
+
+def test_a_file_whose_name_has_braces_is_found(shard_folder: Path) -> None:
+    odd = shard_folder / "odd{1,2}[x].tar"
+    (shard_folder / "train-000.tar").rename(odd)
+    assert expand_shards(str(odd)) == [str(odd)]
+
+
+def _setup(folder: Path, name: str) -> str:
+    if name == "empty folder":
+        (folder / "empty").mkdir()
+        (folder / "empty" / "notes.md").write_text("no shards")
+        return f"{folder}/empty"
+    if name == "half packed":
+        (folder / "packing.json").write_text("{}")
+        return str(folder)
+    if name == "compressed":
+        (folder / "a.tar.gz").write_bytes(b"\x1f\x8b")
+        return f"{folder}/a.tar.gz"
+    if name == "empty list":
+        (folder / "list.txt").write_text("# nothing\n")
+        return f"{folder}/list.txt"
+    if name == "binary list":
+        (folder / "list.txt").write_bytes(b"\xff\xfe\x00")
+        return f"{folder}/list.txt"
+    return f"{folder}/{name}"
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("nowhere.tar", r"there is no .*nowhere\.tar"),
+        ("nowhere", r"there is no .*nowhere"),
+        ("nowhere.json", r"there is no .*nowhere\.json"),
+        ("train-{000..009}.tar", r"there is no .*train-003\.tar \(and 6 more\)"),
+        ("test-*.tar", r"'.*test-\*\.tar', which matches nothing"),
+        ("train-{000..001.tar", "unbalanced braces"),
+        ("train-{000,000}.tar", r"train-000\.tar more than once"),
+        ("empty folder", r"empty with 1 files and no \.tar"),
+        ("half packed", "packing is unfinished"),
+        ("compressed", r"compressed shard .*a\.tar\.gz"),
+        ("empty list", r"list\.txt, which names no shards"),
+        ("binary list", r"list\.txt, expected a text file"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_in_one_line(shard_folder: Path, name: str, problem: str) -> None:
+    with pytest.raises(ConfigError, match=problem) as caught:
+        expand_shards(_setup(shard_folder, name))
+    assert "\n" not in str(caught.value)
+
+
+def test_an_index_that_is_none_is_refused(shard_folder: Path) -> None:
+    (shard_folder / "index.json").write_text("{")
+    with pytest.raises(CorruptDataError, match=r"not a shard index.*index\.json"):
+        expand_shards(f"{shard_folder}/index.json")
