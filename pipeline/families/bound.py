@@ -8,13 +8,11 @@ variance of q(x_0|x_1) for data that is smooth at that scale.
 Ref: Ho et al. 2020, arXiv 2006.11239, eqs. 5-8 and 13; Kingma et al. 2021, arXiv 2107.00630, eq. 13.
 """
 
-import math
-
 import torch
 from torch import Tensor
 
 from pipeline.families.forward import ForwardProcess
-from pipeline.families.gaussians import log_density, log_pixel_probability
+from pipeline.families.likelihood import reconstruction_term
 
 
 def prior_term(process: ForwardProcess, x0: Tensor) -> Tensor:
@@ -58,13 +56,4 @@ def decoder_term(process: ForwardProcess, x0: Tensor, x0_hat: Tensor, bin_width:
         bin_width: Distance of two pixel levels, for the probability of a level; None for a density.
     """
     log_std = (0.5 * process.beta[1].log()).to(x0.dtype)
-    if bin_width is None:
-        log_likelihood = log_density(x0, x0_hat, log_std)
-    else:
-        log_likelihood = log_pixel_probability(x0, x0_hat, log_std, bin_width)
-    return -log_likelihood.flatten(1).mean(1)
-
-
-def dimensions(x: Tensor) -> int:
-    """Number of dimensions of one sample of a batch [B, ...]."""
-    return math.prod(x.shape[1:])
+    return reconstruction_term(x0, x0_hat, log_std, bin_width)

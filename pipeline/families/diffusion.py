@@ -11,6 +11,7 @@ from pipeline.errors import ConfigError
 from pipeline.families.bound import decoder_term, diffusion_term, prior_term
 from pipeline.families.forward import ForwardProcess
 from pipeline.families.gaussians import PIXEL_WIDTH
+from pipeline.families.likelihood import check_bin_width
 from pipeline.families.noise import Draws
 from pipeline.families.predictions import Prediction, prediction_target, x0_coefficients
 from pipeline.families.schedules import Schedule, ScheduleName, make_schedule
@@ -56,8 +57,7 @@ class DiffusionConfig:
             raise ConfigError(f"DiffusionConfig.label_dropout: got {self.label_dropout}, expected 0 to 1")
         if not self.min_snr_gamma > 0.0:
             raise ConfigError(f"DiffusionConfig.min_snr_gamma: got {self.min_snr_gamma}, expected above 0")
-        if self.bin_width is not None and not 0.0 < self.bin_width <= 1.0:
-            raise ConfigError(f"DiffusionConfig.bin_width: got {self.bin_width}, expected above 0 to 1, or None")
+        check_bin_width("DiffusionConfig.bin_width", self.bin_width)
 
 
 class Diffusion(ForwardProcess):

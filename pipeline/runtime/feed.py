@@ -1,12 +1,14 @@
 """A rank's end of the stream: its rows of each batch, asked for ahead of time and put together in row order."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import cast
 
 import ray
 import torch
 from ray import ObjectRef
 from ray.actor import ActorHandle
+from ray.exceptions import GetTimeoutError
 
 from pipeline.errors import TransientStorageError
 from pipeline.order import Piece
@@ -34,7 +36,7 @@ class BatchFeed(Iterator[Batch]):
     ) -> None:
         self._loaders, self._pieces = loaders, pieces
         self._next, self._last, self._pin = first, last, pin
-        self._asked: deque[tuple[int, list[ObjectRef]]] = deque()
+        self._asked: deque[tuple[int, Sequence[ObjectRef]]] = deque()
         for _ in range(prefetch):
             self._ask()
 
@@ -44,8 +46,8 @@ class BatchFeed(Iterator[Batch]):
         step, refs = self._asked.popleft()
         self._ask()
         try:
-            parts: list[BatchArrays] = ray.get(refs, timeout=BATCH_TIMEOUT_S)
-        except ray.exceptions.GetTimeoutError as error:
+            parts = cast(list[BatchArrays], ray.get(list(refs), timeout=BATCH_TIMEOUT_S))
+        except GetTimeoutError as error:
             loaders = ", ".join(f"loader-{p.loader}" for p in self._pieces)
             raise TransientStorageError(f"batch {step} did not come within {BATCH_TIMEOUT_S:.0f} s", loaders) from error
         return self._to_torch(concatenate(parts))

@@ -3,16 +3,17 @@
 import os
 import time
 from collections import Counter, deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import ray
 from ray import ObjectRef
 from ray.actor import ActorHandle
+from ray.exceptions import RayError
 
 from pipeline.errors import CommitConflict, ConfigError, CorruptDataError, PermanentStorageError, SwissrollError
 from pipeline.plans.generate_plan import GeneratePlan
 from pipeline.runtime.console import say
-from pipeline.runtime.generator import Generator
+from pipeline.runtime.generator import Generator, GeneratorArgs
 from pipeline.runtime.hub import HubView, start_hub, value_of
 from pipeline.runtime.session import fitting_cpus, total
 from pipeline.runtime.stopping import StopRequest, stop_on_sigterm
@@ -96,10 +97,19 @@ def _start_workers(plan: GeneratePlan, hub: ActorHandle) -> list[ActorHandle]:
     wanted = c.num_workers or gpus or max(1, int(total("CPU")) or os.cpu_count() or 1)
     count = min(wanted, len(plan.open_parts))
     factor = fitting_cpus([(count, 1.0)], share=True)
-    actor = ray.remote(
+    actor = ray.remote(Generator).options(
         num_cpus=factor, num_gpus=1 if gpus else 0, max_restarts=-1, max_task_retries=0, max_concurrency=CALLS_PER_WORKER
-    )(Generator)
-    return [actor.remote(f"generator-{i}", plan.checkpoint, plan.spec, c.output, plan.run_spec(), 1, hub) for i in range(count)]
+    )
+    args = GeneratorArgs(
+        name="generator",
+        checkpoint=plan.checkpoint,
+        spec=plan.spec,
+        output=c.output,
+        provenance=plan.run_spec(),
+        threads=1,
+        hub=hub,
+    )
+    return [actor.remote(replace(args, name=f"generator-{i}")) for i in range(count)]
 
 
 class _Dispatch:
@@ -133,15 +143,16 @@ class _Dispatch:
                 idle.append(worker)
                 try:
                     self._committed(ray.get(ref))
-                except ray.exceptions.RayError as error:
+                except RayError as error:
                     self._failed(part, error)
 
-    def point(self, view: HubView) -> ProgressPoint:
-        """Returns where the job is, for the progress bar."""
+    def point(self, view: HubView) -> ProgressPoint | None:
+        """Returns where the job is, for the progress bar; None until the first images are there."""
         now, generated = time.monotonic(), value_of(view.values, IMAGES_GENERATED.series())
         self._recent.observe(now, generated)
-        if generated:
-            self.pace.observe(now, generated)
+        if not generated:
+            return None
+        self.pace.observe(now, generated)
         return ProgressPoint(done=self.rows, total=self._plan.config.num_samples, images_per_s=self._recent.per_second())
 
     def _committed(self, record: PartRecord | None) -> None:
@@ -154,7 +165,7 @@ class _Dispatch:
         ):
             self._hub.commit.remote(metric.name, value)
 
-    def _failed(self, part: PartRange, error: ray.exceptions.RayError) -> None:
+    def _failed(self, part: PartRange, error: RayError) -> None:
         """Puts a part back, or gives up: at once where no retry helps, otherwise after the allowed number of failures."""
         cause = getattr(error, "cause", None)
         if isinstance(cause, _PERMANENT):

@@ -79,7 +79,7 @@ def start_hub(job: JobKind, port: int, strict: bool) -> ActorHandle:
         ConfigError: The port is taken.
     """
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    hub = ray.remote(num_cpus=0, scheduling_strategy=here, max_concurrency=1)(Hub).remote(job, port, strict)
+    hub = ray.remote(Hub).options(num_cpus=0, scheduling_strategy=here).remote(job, port, strict)
     ray.get(hub.url.remote(), timeout=120)
     return hub
 

@@ -15,7 +15,7 @@ _log = logging.getLogger(__name__)
 
 @contextlib.contextmanager
 def ray_session() -> Iterator[str]:
-    """Connects to Ray for the length of a job and yields a word on where.
+    """Connects to Ray for the length of a job and yields the cluster's address.
 
     RAY_ADDRESS decides where it is set, as it is in submitted jobs; without it a cluster started on this machine is joined,
     and where there is none a local Ray is started that ends with the job.
@@ -28,27 +28,27 @@ def ray_session() -> Iterator[str]:
     os.environ.setdefault("RAY_TRAIN_ENABLE_PRINT_PATCH", "0")
     named = os.environ.get("RAY_ADDRESS")
     try:
-        context = _connect(None)
+        connected = _connect(None)
     except ConnectionError as error:
         if named:
             raise ConfigError(f"no Ray cluster answers at RAY_ADDRESS={named}; start it or unset RAY_ADDRESS") from error
         _log.warning("the Ray cluster last started here does not answer any more; starting a local Ray")
-        context = _connect("local")
+        connected = _connect("local")
     try:
-        yield f"Ray at {context.address_info['address']}"
+        yield connected
     finally:
         ray.shutdown()
 
 
-def _connect(address: str | None) -> ray.runtime_context.RuntimeContext:
-    return ray.init(
+def _connect(address: str | None) -> str:
+    context = ray.init(
         address=address,
         namespace=NAMESPACE,
         include_dashboard=False,
         log_to_driver=False,
         logging_level=logging.WARNING,
-        configure_logging=True,
     )
+    return str(context.address_info["address"])
 
 
 def total(resource: str) -> float:

@@ -1,7 +1,6 @@
 """A training job from plan to result."""
 
 import tempfile
-import time
 import uuid
 from dataclasses import dataclass
 
@@ -14,26 +13,14 @@ from pipeline.errors import SwissrollError, TransientStorageError
 from pipeline.plans.run_folder import write_run_config
 from pipeline.plans.train_plan import TrainPlan
 from pipeline.runtime.console import say
-from pipeline.runtime.hub import HubView, start_hub, value_of
-from pipeline.runtime.loader import start_loaders
+from pipeline.runtime.hub import start_hub
+from pipeline.runtime.loader import LoaderArgs, start_loaders
 from pipeline.runtime.session import fitting_cpus, total
 from pipeline.runtime.stopping import stop_on_sigterm
+from pipeline.runtime.train_pace import TrainPace
 from pipeline.runtime.trainer import TrainerArgs, run_trainer
 from pipeline.runtime.watch import watched
-from pipeline.telemetry import (
-    IMAGES_STREAMED,
-    IMAGES_TRAINED,
-    JOB_INFO,
-    TARGET_STEPS,
-    TRAIN_LOSS,
-    TRAIN_METRICS_PORT,
-    TRAIN_STEP,
-    TRAIN_STEP_SECONDS,
-    TRAINER_DATA_WAIT_SECONDS,
-    ProgressPoint,
-    ProgressReporter,
-    RateWindow,
-)
+from pipeline.telemetry import JOB_INFO, TARGET_STEPS, TRAIN_METRICS_PORT, ProgressReporter
 from pipeline.version import code_version
 
 
@@ -85,17 +72,21 @@ def run_training(plan: TrainPlan) -> TrainOutcome:
         [(c.workers.num_workers, c.workers.cpus_per_worker), (c.workers.num_loaders, c.workers.cpus_per_loader)],
         c.workers.share_cpus,
     )
-    loaders = start_loaders(c.workers.num_loaders, c.workers.cpus_per_loader * factor, plan.index, plan.order, plan.image, hub)
+    loaders = start_loaders(
+        c.workers.num_loaders,
+        c.workers.cpus_per_loader * factor,
+        LoaderArgs(name="loader", index=plan.index, order=plan.order, image=plan.image, hub=hub),
+    )
     args = TrainerArgs(plan, loaders, hub, max(1, int(c.workers.cpus_per_worker)), first_step)
     scaling = ray.train.ScalingConfig(
         num_workers=c.workers.num_workers,
         use_gpu=gpu,
         resources_per_worker={"CPU": c.workers.cpus_per_worker * factor} | ({"GPU": 1} if gpu else {}),
     )
-    pace = _Pace(plan)
+    pace = TrainPace(plan.config.steps)
     with stop_on_sigterm() as stop, watched(hub, ProgressReporter("train", "step"), pace.point, stop):
         _fit(args, scaling, max_failures=c.workers.max_failures)
-    return pace.outcome(plan, first_step)
+    return _outcome(plan, pace, first_step)
 
 
 def _fit(args: TrainerArgs, scaling: ray.train.ScalingConfig, max_failures: int) -> None:
@@ -127,50 +118,20 @@ def _fit(args: TrainerArgs, scaling: ray.train.ScalingConfig, max_failures: int)
             args.hub.say.remote(f"warning: trainers failed ({last_line}); restarting from the last checkpoint")
 
 
-class _Pace:
-    """Rates of a job, from the hub's numbers."""
-
-    def __init__(self, plan: TrainPlan) -> None:
-        self._plan = plan
-        self._trained, self._recent = RateWindow(1e9), RateWindow(10.0)
-        self._streamed = RateWindow(1e9)
-        self._view = HubView({}, [])
-
-    def point(self, view: HubView) -> ProgressPoint:
-        self._view = view
-        now, values = time.monotonic(), view.values
-        trained, streamed = value_of(values, IMAGES_TRAINED.series()), value_of(values, IMAGES_STREAMED.series())
-        self._recent.observe(now, trained)
-        if trained:
-            self._trained.observe(now, trained)
-            self._streamed.observe(now, streamed)
-        return ProgressPoint(
-            done=int(value_of(values, TRAIN_STEP.series())),
-            total=self._plan.config.steps,
-            images_per_s=self._recent.per_second(),
-            loss=values.get(str(TRAIN_LOSS.series())),
-            data_wait_share=self._wait_share(),
-        )
-
-    def _wait_share(self) -> float:
-        wait = value_of(self._view.values, TRAINER_DATA_WAIT_SECONDS.series())
-        busy = value_of(self._view.values, TRAIN_STEP_SECONDS.series())
-        return wait / (wait + busy) if wait + busy else 0.0
-
-    def outcome(self, plan: TrainPlan, first_step: int) -> TrainOutcome:
-        checkpoint = latest_good(plan.config.run_dir)
-        if checkpoint is None:
-            raise SwissrollError(f"the job ended without a checkpoint in {plan.config.run_dir}")
-        step = read_record(checkpoint).step
-        return TrainOutcome(
-            step=step,
-            finished=step >= plan.config.steps,
-            checkpoint=checkpoint,
-            images=(step - first_step) * plan.config.stream.batch_size,
-            streamed_per_s=self._streamed.per_second() or 0.0,
-            trained_per_s=self._trained.per_second() or 0.0,
-            wait_share=self._wait_share(),
-        )
+def _outcome(plan: TrainPlan, pace: TrainPace, first_step: int) -> TrainOutcome:
+    checkpoint = latest_good(plan.config.run_dir)
+    if checkpoint is None:
+        raise SwissrollError(f"the job ended without a checkpoint in {plan.config.run_dir}")
+    step = read_record(checkpoint).step
+    return TrainOutcome(
+        step=step,
+        finished=step >= plan.config.steps,
+        checkpoint=checkpoint,
+        images=(step - first_step) * plan.config.stream.batch_size,
+        streamed_per_s=pace.streamed_per_s,
+        trained_per_s=pace.trained_per_s,
+        wait_share=pace.wait_share,
+    )
 
 
 def _newest_step(run_url: str) -> int:

@@ -96,7 +96,7 @@ class Trainer:
         return DistributedDataParallel(self.state.network, device_ids=devices, gradient_as_bucket_view=True)
 
     def _may_start(self, step: int) -> bool:
-        return ray.get(self.hub.may_start.remote(step))
+        return bool(ray.get(self.hub.may_start.remote(step)))
 
     def _after_step(self, result: StepResult) -> None:
         self._loss_sum += result.loss

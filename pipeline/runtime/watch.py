@@ -3,6 +3,7 @@
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
+from typing import cast
 
 import ray
 from ray.actor import ActorHandle
@@ -17,23 +18,25 @@ POLL_EVERY_S = 0.5
 
 @contextlib.contextmanager
 def watched(
-    hub: ActorHandle, reporter: ProgressReporter, point: Callable[[HubView], ProgressPoint], stop: StopRequest
+    hub: ActorHandle, reporter: ProgressReporter, point: Callable[[HubView], ProgressPoint | None], stop: StopRequest
 ) -> Iterator[None]:
     """Shows a job's progress while the block runs; workers' messages go to standard error.
 
     Args:
         hub: The job's hub.
         reporter: Where progress is shown.
-        point: Makes a progress point of what the hub knows.
+        point: Makes a progress point of what the hub knows; None while there is nothing to show.
         stop: Passed on to the hub once it is set.
     """
     done = threading.Event()
 
     def look() -> None:
-        view: HubView = ray.get(hub.view.remote())
+        view = cast(HubView, ray.get(hub.view.remote()))
         for message in view.messages:
             warn(message)
-        reporter.update(point(view))
+        progress = point(view)
+        if progress is not None:
+            reporter.update(progress)
 
     def follow() -> None:
         told = False

@@ -53,13 +53,13 @@ every part under the key `swissroll`.
 
 ## How to load it
 
-Run these in the folder that holds this file.
+In these examples `folder` is the path of the folder that holds this file.
 
 ```python
 # Hugging Face datasets
 from datasets import load_dataset
 
-samples = load_dataset(".", split="train")
+samples = load_dataset(folder, split="train")
 picture = samples[0]["image"]
 ```
 
@@ -70,7 +70,7 @@ import io
 import pandas as pd
 from PIL import Image
 
-samples = pd.read_parquet("data")
+samples = pd.read_parquet(f"{{folder}}/data")
 picture = Image.open(io.BytesIO(samples["image"][0]["bytes"]))
 ```
 
@@ -78,14 +78,15 @@ picture = Image.open(io.BytesIO(samples["image"][0]["bytes"]))
 # DuckDB
 import duckdb
 
-counts = duckdb.sql("SELECT label, count(*) AS samples FROM 'data/*.parquet' GROUP BY label ORDER BY label").fetchall()
+parts = f"{{folder}}/data/*.parquet"
+counts = duckdb.sql(f"SELECT label, count(*) AS samples FROM '{{parts}}' GROUP BY label ORDER BY label").fetchall()
 ```
 
 ```python
 # Ray Data
 import ray
 
-samples = ray.data.read_parquet("data")
+samples = ray.data.read_parquet(f"{{folder}}/data")
 ```
 
 ## How to trust it

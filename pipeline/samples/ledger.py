@@ -115,13 +115,13 @@ def gaps(num_samples: int, committed: Iterable[PartRecord], uri: str = "commits"
     """
     if not 0 < num_samples <= MAX_SAMPLES:
         raise ConfigError(f"num_samples: got {num_samples}, expected 1 to {MAX_SAMPLES}")
+    records = in_order(committed, uri)
+    if records and records[-1].last >= num_samples:
+        committed_rows = records[-1].last + 1
+        raise ResumeMismatch(f"got {num_samples} samples to make, expected at least the {committed_rows} committed ({uri})")
     found = []
     position = 0
-    for record in in_order(committed, uri):
-        if record.last >= num_samples:
-            raise ResumeMismatch(
-                f"got {num_samples} samples to make, expected at least the {record.last + 1} committed ({uri})"
-            )
+    for record in records:
         if record.first > position:
             found.append(PartRange(position, record.first - position))
         position = record.last + 1

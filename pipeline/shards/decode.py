@@ -82,7 +82,7 @@ def _decode_jpeg(view: memoryview, channels: int, size: int | None, uri: str, of
         if color_space not in ("Gray", "YCbCr", "RGB"):
             return None
         return upright(decode_jpeg(view, channels, size), exif_orientation(view))
-    except ValueError as error:
+    except (ValueError, KeyError) as error:  # simplejpeg looks up the coding that a damaged header claims
         if _HARMLESS in str(error):
             return None
         raise CorruptDataError(f"damaged JPEG: {error}", uri, offset) from None

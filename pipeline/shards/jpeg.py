@@ -18,9 +18,9 @@ def jpeg_size(data: memoryview) -> tuple[int, int, str]:
     """(height, width, color space) as stored, before any EXIF turn; the color space is `Gray`, `YCbCr`, `CMYK`, ...
 
     Raises:
-        ValueError: The header cannot be read.
+        ValueError: The header cannot be read, or libjpeg has something to remark on it.
     """
-    height, width, color_space, _ = simplejpeg.decode_jpeg_header(data, strict=False)
+    height, width, color_space, _ = simplejpeg.decode_jpeg_header(data)
     return int(height), int(width), color_space
 
 

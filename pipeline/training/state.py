@@ -37,7 +37,9 @@ class TrainState:
         decay = self.optim.ema_decay_at(self.step)
         current = self.network.state_dict()
         averaged = [name for name, value in self.ema.items() if value.is_floating_point()]
-        torch._foreach_lerp_([self.ema[n] for n in averaged], [current[n] for n in averaged], 1.0 - decay)
+        torch._foreach_lerp_(  # pyright: ignore[reportPrivateImportUsage]
+            [self.ema[n] for n in averaged], [current[n] for n in averaged], 1.0 - decay
+        )
         for name, value in self.ema.items():
             if not value.is_floating_point():
                 value.copy_(current[name])

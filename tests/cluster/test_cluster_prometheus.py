@@ -166,18 +166,18 @@ class Server:
         with urllib.request.urlopen(f"{self.url}{path}?{query}", timeout=10) as answer:
             return json.load(answer)["data"]
 
-    def wait_for(self, query: str) -> list[dict[str, Any]]:
-        """The result of the query as soon as there is one."""
+    def wait_for(self, query: str, series: int = 1) -> list[dict[str, Any]]:
+        """The result of the query as soon as it has this many series; each target has its first scrape at its own time."""
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             assert self.process.poll() is None, self.log.read_text()
             try:
-                if result := self.get("/api/v1/query", query=query)["result"]:
+                if len(result := self.get("/api/v1/query", query=query)["result"]) >= series:
                     return result
             except urllib.error.URLError:
                 pass  # not listening yet, or not ready: the deadline decides
             time.sleep(0.2)
-        raise AssertionError(f"no result for {query}; {self.log.read_text()}")
+        raise AssertionError(f"fewer than {series} series for {query}; {self.log.read_text()}")
 
 
 @contextmanager
@@ -271,5 +271,5 @@ def test_a_real_prometheus_keeps_the_head_pods_port_and_calls_it_by_the_job(tmp_
                 "instance": "train-mnist",
                 "namespace": "ml",
             }
-            ray_pods = server.wait_for('up{job="ray"}')
+            ray_pods = server.wait_for('up{job="ray"}', series=2)
             assert {pod["metric"]["pod"] for pod in ray_pods} == {"head-1", "worker-1"}

@@ -53,12 +53,15 @@ def test_what_goes_in_comes_out(first: int, images: list[bytes], data: st.DataOb
 
 
 def test_bytes_are_the_same_in_another_process():
-    here = part(PartRange(100, 2500))
-    code = "import sys; from sample_makers import *; sys.stdout.buffer.write(part(PartRange(100, 2500)))"
-    path = f"{Path(__file__).parent}:{Path.cwd()}"
-    for seed in ["1", "2"]:
-        environment = {"PYTHONPATH": path, "PYTHONHASHSEED": seed, "OMP_NUM_THREADS": seed, "PATH": ""}
-        assert subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=True).stdout == here
+    here = part(PartRange(100, 1100))
+    code = "import sys; from sample_makers import *; sys.stdout.buffer.write(part(PartRange(100, 1100)))"
+    environment = {
+        "PYTHONPATH": f"{Path(__file__).parent}:{Path.cwd()}",
+        "PYTHONHASHSEED": "1",
+        "OMP_NUM_THREADS": "1",
+        "PATH": "",
+    }
+    assert subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=True).stdout == here
 
 
 def test_images_leave_no_traces_in_the_footer():
@@ -79,7 +82,7 @@ def test_pandas_and_duckdb_read_it(tmp_path: Path):
     frame = pd.read_parquet(file)
     assert frame["index"].tolist() == list(range(10, 19))
     assert frame["label"].tolist() == [index % 3 for index in range(10, 19)]
-    assert Image.open(io.BytesIO(frame["image"][0]["bytes"])).size == (6, 6)
+    assert Image.open(io.BytesIO(frame["image"].tolist()[0]["bytes"])).size == (6, 6)
     with duckdb.connect() as database:
         query = f"SELECT index, image.bytes, image.path, label FROM '{file}' WHERE label = 2 ORDER BY index"
         assert database.sql(query).fetchall() == [(index, png(index), f"{index:012d}.png", 2) for index in (11, 14, 17)]
@@ -108,7 +111,10 @@ def test_what_json_cannot_hold_is_refused(value: object):
         canonical_json({"a": {"b": value}})
 
 
-@given(st.dictionaries(st.text(), st.recursive(st.integers() | st.text() | st.none() | st.booleans(), st.lists)))
+leaves = st.integers() | st.text(max_size=5) | st.none() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False)
+
+
+@given(st.dictionaries(st.text(max_size=5), leaves | st.lists(leaves, max_size=3), max_size=5))
 def test_canonical_json_does_not_depend_on_order(value: dict[str, object]):
     text = canonical_json(value)
     assert canonical_json(dict(reversed(value.items()))) == text

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import webdataset
 from PIL import Image
+from webdataset.compat import WebDataset
 from webdataset.writer import TarWriter
 
 
@@ -45,7 +45,7 @@ def read_by_webdataset(path: Path) -> list[dict[str, bytes]]:
     """The samples as webdataset's own reader gives them, without its notes on where they came from."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)  # it leaves closing its files to the garbage collector
-        samples = list(webdataset.WebDataset(str(path), shardshuffle=False))
+        samples = list(WebDataset(str(path), shardshuffle=False))
         gc.collect()
     return [{k: v for k, v in sample.items() if k not in ("__url__", "__local_path__")} for sample in samples]
 

@@ -15,7 +15,7 @@ from pipeline.shards.tar_walk import walk_tar
 def test_names_split_as_webdataset_splits_them(name: str) -> None:
     key, field = base_plus_ext(name)
     hidden = name.rpartition("/")[2].startswith(".")
-    if key is None or hidden:
+    if key is None or field is None or hidden:
         assert split_name(name) is None
     elif not name.startswith("__"):
         assert split_name(name) == (key, field.lower())

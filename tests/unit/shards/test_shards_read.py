@@ -3,9 +3,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import webdataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from webdataset.writer import ShardWriter, TarWriter
 
 from pipeline.errors import CorruptDataError
 from pipeline.shards import open_data, read_samples, save_index
@@ -43,7 +43,7 @@ def test_any_shard_is_read_back_in_any_pieces(data: st.DataObject, tmp_path_fact
     samples = data.draw(st.lists(fields, min_size=1, max_size=6))
     written = [{"__key__": "d" * (number % 3) * 60 + f"/{number}", **fields} for number, fields in enumerate(samples)]
     buffer = io.BytesIO()
-    with webdataset.TarWriter(buffer, encoder=False) as writer:
+    with TarWriter(buffer, encoder=False) as writer:
         for sample in written:
             writer.write(sample)
     (folder / "s.tar").write_bytes(buffer.getvalue())
@@ -53,7 +53,7 @@ def test_any_shard_is_read_back_in_any_pieces(data: st.DataObject, tmp_path_fact
 
 
 def test_shards_of_webdatasets_shard_writer_are_read(tmp_path: Path, make_png: Callable, by_webdataset: Callable) -> None:
-    with webdataset.ShardWriter(f"{tmp_path}/out-%04d.tar", maxcount=3, verbose=0) as writer:
+    with ShardWriter(f"{tmp_path}/out-%04d.tar", maxcount=3, verbose=0) as writer:
         for number in range(8):
             writer.write({"__key__": f"{number:05d}", "png": make_png(number), "cls": number, "json": {"n": number}})
     index = open_data(f"{tmp_path}/out-{{0000..0002}}.tar")

@@ -1,0 +1,83 @@
+"""The variational autoencoder: one latent layer between an encoder q(z|x) and a decoder p(x|z).
+
+`log p(x) >= ELBO = E_q(z|x)[log p(x|z)] - KL(q(z|x) || p(z))`, p(z) = N(0, I), with z drawn by reparameterisation.
+
+Ref: Kingma & Welling 2013, arXiv 1312.6114, eqs. 3 and 10.
+"""
+
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from pipeline.families.gaussians import PIXEL_WIDTH, kl_to_standard_normal
+from pipeline.families.latent_chain import ChainNetwork, LatentChain, check_latent_shape, finished
+from pipeline.families.likelihood import check_bin_width, per_image_dimension, reconstruction_term
+from pipeline.families.noise import Draws
+from pipeline.families.terms import LossTerms, sum_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VAEConfig:
+    """Shape of the latent, and what kind of data is modelled."""
+
+    latent_shape: tuple[int, ...]
+    """Shape of one sample's z; it need not be the image's."""
+    bin_width: float | None = PIXEL_WIDTH
+    """Distance of two pixel levels in [-1, 1], for likelihoods of levels; None for continuous data and densities."""
+
+    def __post_init__(self) -> None:
+        check_latent_shape("VAEConfig.latent_shape", self.latent_shape)
+        check_bin_width("VAEConfig.bin_width", self.bin_width)
+
+
+class VAE:
+    """The objective and the sampling of a one-layer model; the network is a `LatentChain` of one layer, or a wrapper of it."""
+
+    def __init__(self, config: VAEConfig) -> None:
+        self.config = config
+
+    def to(self, device: torch.device | str) -> Self:
+        """This family; it holds no tensors, so no device matters to it."""
+        return self
+
+    def loss(
+        self, network: ChainNetwork, x0: Tensor, labels: Tensor | None, draws: Draws, null_label: int | None = None
+    ) -> LossTerms:
+        """The negative ELBO with one draw of z, terms reconstruction + kl_1, in nats per image dimension.
+
+        Args:
+            network: The network to train.
+            x0: [B, C, H, W] images in [-1, 1], on the pixel levels if bin_width is set.
+            labels: int64 [B], or None for an unconditional network.
+            draws: The batch's randomness; "latent/1" is drawn.
+            null_label: Not used: labels are never dropped, for there is no guidance.
+        """
+        noise = draws.normal("latent/1", self.config.latent_shape).to(x0.dtype)
+        passed = network(x0, labels, [noise])
+        return sum_of(
+            {
+                "reconstruction": reconstruction_term(x0, *passed.downs[0], self.config.bin_width),
+                "kl_1": per_image_dimension(kl_to_standard_normal(*passed.ups[0]), x0),
+            },
+            is_bound=True,
+        )
+
+    @torch.no_grad()
+    def bound(self, network: ChainNetwork, x0: Tensor, labels: Tensor | None, draws: Draws) -> LossTerms:
+        """The same as the loss, without gradients: what evaluation reports."""
+        return self.loss(network, x0, labels, draws)
+
+    @torch.no_grad()
+    def sample(self, network: LatentChain, labels: Tensor | None, draws: Draws, *, draw_pixels: bool = False) -> Tensor:
+        """Samples x, float32 [B, C, H, W], one for each index in draws: z from the prior, then p(x|z). The encoder is not used.
+
+        Args:
+            network: The trained network.
+            labels: int64 [B], or None.
+            draws: The samples' randomness; "prior/1" is drawn, and "pixels" if pixels are.
+            draw_pixels: Whether x is drawn from p(x|z), noise and all, or is its mean, which looks better.
+        """
+        z = draws.normal("prior/1", self.config.latent_shape)
+        return finished(network.descend(z, labels, []), draws, draw_pixels=draw_pixels, bin_width=self.config.bin_width)

@@ -1,0 +1,58 @@
+"""A writer killed with SIGKILL at any moment, started again, leaves what an undisturbed one leaves."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from sample_makers import finished_set
+
+from pipeline import storage
+from pipeline.samples import SampleSet, verify
+
+RUN = """
+import sys
+from sample_makers import SPEC, part
+from pipeline.samples import SampleSet, open_ranges
+samples = SampleSet(sys.argv[1])
+samples.open(SPEC, num_samples=120)
+samples.adopt()
+ready = [(span, part(span)) for span in open_ranges(120, 3, samples.committed())]  # the kills are to fall on committing
+for span, data in ready:
+    samples.commit(span.first, data, span.rows)
+samples.publish(120)
+"""
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    found = storage.list_objects(str(folder), recursive=True)
+    return {one.url[len(str(folder)) + 1 :]: storage.read_bytes(one.url) for one in found}
+
+
+def test_killed_and_resumed_equals_undisturbed(tmp_path: Path):
+    finished_set(str(tmp_path / "undisturbed"), 120, 3)
+    folder = tmp_path / "killed"
+    environment = {**os.environ, "PYTHONPATH": f"{Path(__file__).parent}:{Path.cwd()}"}
+    moments = random.Random(0)
+    caught = 0
+    rows = 0
+    for _ in range(3):
+        job = subprocess.Popen([sys.executable, "-c", RUN, str(folder)], env=environment)
+        wanted = rows // 3 + moments.randint(0, 8)
+        while job.poll() is None and len(storage.list_objects(str(folder / "commits"))) <= wanted:
+            time.sleep(moments.uniform(0, 0.002))
+        job.send_signal(signal.SIGKILL)
+        job.wait()
+        report = verify(str(folder))
+        assert report.problems == ()
+        assert report.rows >= rows, "committed rows were lost"
+        rows = report.rows
+        caught += not report.finished
+    assert caught >= 2, "the jobs ended before they were killed"
+    subprocess.run([sys.executable, "-c", RUN, str(folder)], env=environment, check=True)
+    assert verify(str(folder)).ok
+    assert content(folder) == content(tmp_path / "undisturbed")
+    assert SampleSet(str(folder)).adopt() == []
