@@ -2,16 +2,16 @@
 
     ELBO = E_q[ log p(x|z_1) + sum_{k<L} (log p(z_k|z_{k+1}) - log q(z_k|z_{k-1})) + log p(z_L) - log q(z_L|z_{L-1}) ], z_0 = x
 
-With L = 2 these are the five terms log p(x|z_1) - log q(z_1|x) + log p(z_1|z_2) - log q(z_2|z_1) + log p(z_2). Averaged over
-what is closed in form, with less variance: the topmost pair is the divergence KL(q(z_L|z_{L-1}) || N(0, I)), and below it
-E[-log q(z_k|z_{k-1})] is the entropy of a Gaussian. log p(z_k|z_{k+1}) has no closed form, because z_{k+1} was drawn after z_k.
+With L = 2 these are the five terms log p(x|z_1) - log q(z_1|x) + log p(z_1|z_2) - log q(z_2|z_1) + log p(z_2). The topmost
+pair is a divergence of two Gaussians, KL(q(z_L|z_{L-1}) || N(0, I)), and taken in closed form. The pairs below are not: z_{k+1}
+was drawn after z_k, so log q(z_k|z_{k-1}) - log p(z_k|z_{k+1}) is taken at the drawn latents. (The entropy of q(z_k|z_{k-1}) has
+a closed form too, but using it for one half of a pair loses what the halves have in common: the variance grows.)
 
 The diffusion model is the case in which q is fixed, every latent has the image's shape, and L = T.
 
 Ref: Sønderby et al. 2016, arXiv 1602.02282, section 2; Kingma & Welling 2013, arXiv 1312.6114.
 """
 
-import math
 from dataclasses import dataclass
 from typing import Self
 
@@ -58,8 +58,8 @@ class HierarchicalVAE:
     ) -> LossTerms:
         """The negative ELBO with one draw of all latents: reconstruction + kl_1 + ... + kl_L, in nats per image dimension.
 
-        kl_k is what layer k costs: E[log q(z_k|z_{k-1}) - log p(z_k|z_{k+1})], an estimate (which may fall below 0) for
-        k < L and a true divergence for k = L.
+        kl_k is what layer k costs: log q(z_k|z_{k-1}) - log p(z_k|z_{k+1}) at the drawn latents for k < L, which is below 0
+        now and then, and the divergence KL(q(z_L|z_{L-1}) || N(0, I)) for k = L.
 
         Args:
             network: The network to train.
@@ -73,9 +73,8 @@ class HierarchicalVAE:
         latents, ups, downs = network(x0, labels, noises)
         terms = {"reconstruction": reconstruction_term(x0, *downs[0], self.config.bin_width)}
         for k in range(1, len(shapes)):
-            # Entropy of N(mean, std^2): log std + 1/2 log(2 pi e).
-            entropy = ups[k - 1].log_std + 0.5 * math.log(2.0 * math.pi * math.e)
-            terms[f"kl_{k}"] = per_image_dimension(-entropy - log_density(latents[k - 1], *downs[k]), x0)
+            log_ratio = log_density(latents[k - 1], *ups[k - 1]) - log_density(latents[k - 1], *downs[k])
+            terms[f"kl_{k}"] = per_image_dimension(log_ratio, x0)
         terms[f"kl_{len(shapes)}"] = per_image_dimension(kl_to_standard_normal(*ups[-1]), x0)
         return sum_of(terms, is_bound=True)
 

@@ -4,6 +4,7 @@ import os
 import time
 from collections import Counter, deque
 from dataclasses import dataclass, replace
+from typing import cast
 
 import ray
 from ray import ObjectRef
@@ -109,7 +110,7 @@ def _start_workers(plan: GeneratePlan, hub: ActorHandle) -> list[ActorHandle]:
         threads=1,
         hub=hub,
     )
-    return [actor.remote(replace(args, name=f"generator-{i}")) for i in range(count)]
+    return [cast(ActorHandle, actor.remote(replace(args, name=f"generator-{i}"))) for i in range(count)]
 
 
 class _Dispatch:

@@ -1,6 +1,7 @@
 """The hub: one named actor a job, on the driver's node, that adds up the workers' numbers, serves them and passes on "stop"."""
 
 from dataclasses import dataclass
+from typing import cast
 
 import ray
 from ray.actor import ActorHandle
@@ -79,7 +80,7 @@ def start_hub(job: JobKind, port: int, strict: bool) -> ActorHandle:
         ConfigError: The port is taken.
     """
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    hub = ray.remote(Hub).options(num_cpus=0, scheduling_strategy=here).remote(job, port, strict)
+    hub = cast(ActorHandle, ray.remote(Hub).options(num_cpus=0, scheduling_strategy=here).remote(job, port, strict))
     ray.get(hub.url.remote(), timeout=120)
     return hub
 

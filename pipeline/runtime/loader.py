@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass, replace
+from typing import cast
 
 import ray
 from ray.actor import ActorHandle
@@ -74,4 +75,4 @@ def start_loaders(count: int, cpus: float, args: LoaderArgs) -> list[ActorHandle
         args: What they are made from; they are named `<args.name>-0` and so on.
     """
     actor = ray.remote(Loader).options(num_cpus=cpus, max_restarts=-1, max_task_retries=-1, scheduling_strategy="SPREAD")
-    return [actor.remote(replace(args, name=f"{args.name}-{i}")) for i in range(count)]
+    return [cast(ActorHandle, actor.remote(replace(args, name=f"{args.name}-{i}"))) for i in range(count)]

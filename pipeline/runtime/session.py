@@ -41,14 +41,14 @@ def ray_session() -> Iterator[str]:
 
 
 def _connect(address: str | None) -> str:
-    context = ray.init(
+    ray.init(
         address=address,
         namespace=NAMESPACE,
         include_dashboard=False,
         log_to_driver=False,
         logging_level=logging.WARNING,
     )
-    return str(context.address_info["address"])
+    return ray.get_runtime_context().gcs_address
 
 
 def total(resource: str) -> float:

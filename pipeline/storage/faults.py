@@ -80,6 +80,15 @@ def http_status(error: BaseException) -> int | None:
     return None
 
 
+def _s3_code(error: BaseException) -> str | None:
+    """The S3 server's own name for the error, such as NoSuchBucket."""
+    for link in _chain(error):
+        response = getattr(link, "response", None)
+        if isinstance(response, dict):
+            return response.get("Error", {}).get("Code")
+    return None
+
+
 def is_transient(error: BaseException) -> bool:
     """Whether the same call may succeed a little later."""
     if http_status(error) in _TRANSIENT_STATUS:
@@ -126,7 +135,7 @@ def in_our_words(error: Exception, url: str, doing: str) -> StorageError | None:
     if is_transient(error):
         return TransientStorageError(f"{doing} failed: {_one_line(error)}", url)
     if is_missing(error):
-        return PermanentStorageError(f"{doing}: no such object", url)
+        return PermanentStorageError(f"{doing}: no such {'bucket' if _s3_code(error) == 'NoSuchBucket' else 'object'}", url)
     if isinstance(error, PermissionError) or status in {401, 403}:
         return PermanentStorageError(f"{doing}: permission denied: {_one_line(error)}", url)
     if isinstance(error, OSError) and error.errno in _DISK_FULL_ERRNO:

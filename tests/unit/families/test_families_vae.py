@@ -102,7 +102,7 @@ def test_training_reaches_the_best_likelihood_of_probabilistic_pca():
     """From a random start, against the closed-form maximum over all weights and noises (Tipping and Bishop 1999, eq. 8)."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        x = EVIDENCE.sample((512,))
+        x = EVIDENCE.sample((256,))
         eye = torch.eye(4, dtype=torch.float64)
         encoder = Affine(0.1 * torch.randn(2, 4, dtype=torch.float64), torch.zeros(2, dtype=torch.float64), tensor(0.5, 0.5))
         decoder = Affine(0.1 * torch.randn(4, 2, dtype=torch.float64), torch.zeros(4, dtype=torch.float64), tensor(0.5))
@@ -111,17 +111,17 @@ def test_training_reaches_the_best_likelihood_of_probabilistic_pca():
     best_cov = vectors[:, 2:] @ (eigenvalues[2:] - noise).diag() @ vectors[:, 2:].T + noise * eye
     best = float(MultivariateNormal(x.mean(0), best_cov).log_prob(x).mean())
     family, network = VAE(VAEConfig(latent_shape=(2,), bin_width=None)), LatentChain([encoder], [decoder])
-    optimizer = torch.optim.Adam(network.parameters(), lr=0.03)
-    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.02, total_iters=600)
-    for step in range(600):
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.06)
+    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.02, total_iters=300)
+    for step in range(300):
         optimizer.zero_grad()
-        family.loss(network, x, None, draws(512, step)).mean().backward()
+        family.loss(network, x, None, draws(256, step)).mean().backward()
         optimizer.step()
         schedule.step()
     W, variance = decoder.weight.detach(), float(decoder.log_std.detach().exp() ** 2)
     reached = MultivariateNormal(decoder.bias.detach(), W @ W.T + variance * eye).log_prob(x).mean()
     assert best - 0.01 < float(reached) <= best + 1e-9
-    elbo = -4.0 * torch.stack([family.bound(network, x, None, draws(512, 1000 + k)).mean() for k in range(50)])
+    elbo = -4.0 * torch.stack([family.bound(network, x, None, draws(256, 1000 + k)).mean() for k in range(50)])
     assert best - 0.05 < float(elbo.mean()) < best + 5.0 * float(elbo.std()) / math.sqrt(50)
 
 
@@ -194,8 +194,8 @@ def images(count: int) -> Tensor:
     return torch.randint(0, 256, (count, 1, 4, 4), generator=generator).double() / 127.5 - 1.0
 
 
-def five_terms(network: LatentChain, x: Tensor) -> Tensor:
-    """log p(x|z1) - log q(z1|x) + log p(z1|z2) - log q(z2|z1) + log p(z2), one draw, by torch.distributions; [B] nats."""
+def five_terms(network: LatentChain, x: Tensor) -> dict[str, Tensor]:
+    """One draw of each term of the two-layer ELBO by torch.distributions, [B] nats."""
 
     def gaussian(module: nn.Module, given: Tensor) -> Normal:
         mean, log_std = module(given, None)
@@ -205,24 +205,36 @@ def five_terms(network: LatentChain, x: Tensor) -> Tensor:
     z_1 = q_1.sample()
     q_2 = gaussian(network.encoders[1], z_1)
     z_2 = q_2.sample()
-    prior = Normal(torch.zeros_like(z_2), torch.ones_like(z_2))
-    up = q_1.log_prob(z_1).flatten(1).sum(1) + q_2.log_prob(z_2).flatten(1).sum(1)
-    down = gaussian(network.decoders[1], z_2).log_prob(z_1).flatten(1).sum(1) + prior.log_prob(z_2).flatten(1).sum(1)
-    return gaussian(network.decoders[0], z_1).log_prob(x).flatten(1).sum(1) + down - up
+    terms = {
+        "p(x|z1)": gaussian(network.decoders[0], z_1).log_prob(x),
+        "q(z1|x)": q_1.log_prob(z_1),
+        "p(z1|z2)": gaussian(network.decoders[1], z_2).log_prob(z_1),
+        "q(z2|z1)": q_2.log_prob(z_2),
+        "p(z2)": Normal(torch.zeros_like(z_2), torch.ones_like(z_2)).log_prob(z_2),
+    }
+    return {name: term.flatten(1).sum(1) for name, term in terms.items()}
 
 
 def test_two_layers_agree_with_the_five_term_sum():
-    """The closed forms have the sum's expectation, and less variance."""
+    """Term by term, within five standard errors; the divergence in closed form has less variance than its two terms."""
     network = curved_network(2).requires_grad_(False)
     family = HierarchicalVAE(HierarchicalVAEConfig(latent_shapes=SHAPES[:2], bin_width=None))
-    x, count = images(1).repeat(100_000, 1, 1, 1), 100_000
+    x, count = images(1).repeat(50_000, 1, 1, 1), 50_000
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        theirs = five_terms(network, x)
-    ours = -16.0 * family.bound(network, x, None, draws(count)).total
-    assert abs(float(ours.mean() - theirs.mean())) < 5.0 * math.hypot(float(ours.std()), float(theirs.std())) / math.sqrt(count)
-    assert float(ours.std()) < float(theirs.std())
-    assert float(theirs.std()) / math.sqrt(count) < 0.02
+        five = five_terms(network, x)
+    theirs = {
+        "reconstruction": -five["p(x|z1)"],
+        "kl_1": five["q(z1|x)"] - five["p(z1|z2)"],
+        "kl_2": five["q(z2|z1)"] - five["p(z2)"],
+    }
+    loss = family.bound(network, x, None, draws(count))
+    for name, values in {**theirs, "total": sum(theirs.values(), start=torch.zeros(count))}.items():
+        ours = 16.0 * (loss.total if name == "total" else loss.terms[name])
+        error = math.hypot(float(ours.std()), float(values.std())) / math.sqrt(count)
+        assert abs(float(ours.mean() - values.mean())) < 5.0 * error, name
+        assert error < 0.05
+    assert float(16.0 * loss.terms["kl_2"].std()) < 0.5 * float(theirs["kl_2"].std())
 
 
 @pytest.mark.parametrize("bin_width", [None, PIXEL_WIDTH])

@@ -90,6 +90,12 @@ def test_forbidden_is_permanent_and_asked_once(s3: S3Double, pauses: list[float]
     assert len(s3.requests) == 1
 
 
+def test_a_missing_bucket_is_not_called_a_missing_object(s3: S3Double):
+    s3.faults.append("404 NoSuchBucket")
+    with pytest.raises(PermanentStorageError, match=r"put_once: no such bucket \(s3://bucket/object\)"):
+        storage.put_once("s3://bucket/object", b"x")
+
+
 @pytest.mark.parametrize("names_condition", [True, False], ids=["like AWS", "like Ceph"])
 def test_both_kinds_of_refusal_mean_taken(s3: S3Double, names_condition: bool):
     s3.refusal_names_condition = names_condition
