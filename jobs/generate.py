@@ -3,7 +3,7 @@
 from pipeline.plans.commands import parse_generate
 from pipeline.plans.flags import arguments
 from pipeline.plans.generate_plan import plan_generation
-from pipeline.runtime.console import say_table
+from pipeline.runtime.console import say_table, write_summary
 from pipeline.runtime.generate_run import finish_without_ray, run_generation
 from pipeline.runtime.job import FAILED, OK, run_job
 from pipeline.runtime.lock import sole_job
@@ -33,6 +33,7 @@ def main() -> int:
             ("next", f"python jobs/verify.py {plan.config.output}"),
         ],
     )
+    write_summary(command.summary, outcome)
     return OK if outcome.finished else FAILED
 
 

@@ -3,7 +3,7 @@
 from pipeline.plans.commands import parse_train
 from pipeline.plans.flags import arguments
 from pipeline.plans.train_plan import plan_training
-from pipeline.runtime.console import say_table
+from pipeline.runtime.console import say_table, write_summary
 from pipeline.runtime.job import FAILED, OK, run_job
 from pipeline.runtime.lock import sole_job
 from pipeline.runtime.session import ray_session
@@ -34,6 +34,7 @@ def main() -> int:
             ("checkpoint", outcome.checkpoint),
         ],
     )
+    write_summary(command.summary, outcome)
     return OK if outcome.finished else FAILED
 
 

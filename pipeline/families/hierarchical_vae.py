@@ -3,9 +3,10 @@
     ELBO = E_q[ log p(x|z_1) + sum_{k<L} (log p(z_k|z_{k+1}) - log q(z_k|z_{k-1})) + log p(z_L) - log q(z_L|z_{L-1}) ], z_0 = x
 
 With L = 2 these are the five terms log p(x|z_1) - log q(z_1|x) + log p(z_1|z_2) - log q(z_2|z_1) + log p(z_2). The topmost
-pair is a divergence of two Gaussians, KL(q(z_L|z_{L-1}) || N(0, I)), and taken in closed form. The pairs below are not: z_{k+1}
-was drawn after z_k, so log q(z_k|z_{k-1}) - log p(z_k|z_{k+1}) is taken at the drawn latents. (The entropy of q(z_k|z_{k-1}) has
-a closed form too, but using it for one half of a pair loses what the halves have in common: the variance grows.)
+pair is a divergence of two Gaussians, KL(q(z_L|z_{L-1}) || N(0, I)), and is taken in closed form. The pairs below are not,
+for z_{k+1} was drawn after z_k: log q(z_k|z_{k-1}) - log p(z_k|z_{k+1}) is taken at the drawn latents. (The entropy of
+q(z_k|z_{k-1}) has a closed form as well, but using it for one half of a pair loses what both halves have in common, and the
+variance grows.)
 
 The diffusion model is the case in which q is fixed, every latent has the image's shape, and L = T.
 

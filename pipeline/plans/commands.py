@@ -21,6 +21,8 @@ class TrainCommand:
     """The job."""
     config: str | None = None
     """JSON file with the configuration to start from, such as a run folder's config.json; instead of a preset."""
+    summary: str | None = None
+    """File that the outcome is written to, as JSON."""
     dry_run: bool = False
     """Check everything, print the plan and stop before anything is started."""
 
@@ -31,6 +33,8 @@ class GenerateCommand:
 
     job: Annotated[GenerateConfig, tyro.conf.arg(name="")]
     """The job."""
+    summary: str | None = None
+    """File that the outcome is written to, as JSON."""
     dry_run: bool = False
     """Check everything, print the plan and stop before anything is started."""
 

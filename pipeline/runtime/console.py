@@ -1,7 +1,12 @@
-"""Lines for people: what happened on standard output, what went wrong on standard error, flushed at once."""
+"""Lines for people, on standard output or standard error, flushed at once; and outcomes for machines."""
 
+import dataclasses
+import json
 import sys
 from collections.abc import Sequence
+from typing import Any
+
+from pipeline import storage
 
 
 def say(text: str) -> None:
@@ -20,3 +25,9 @@ def say_table(title: str, rows: Sequence[tuple[str, str]]) -> None:
     say(title)
     for name, value in rows:
         say(f"  {name:<{width}}  {value}")
+
+
+def write_summary(url: str | None, outcome: Any) -> None:
+    """Writes a job's outcome, a dataclass, as JSON; does nothing where no file was asked for."""
+    if url is not None:
+        storage.put_replace(storage.absolute_url(url), json.dumps(dataclasses.asdict(outcome), indent=1).encode() + b"\n")

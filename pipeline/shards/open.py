@@ -6,9 +6,9 @@ from pipeline import storage
 from pipeline.errors import ConfigError, CorruptDataError
 from pipeline.shards.build import build_index
 from pipeline.shards.index import Progress, ShardIndex
-from pipeline.shards.index_file import INDEX_NAME, load_index
+from pipeline.shards.index_file import INDEX_NAME, PACKING_NAME, load_index
 from pipeline.shards.places import folder_of, look_up
-from pipeline.shards.urls import expand_shards
+from pipeline.shards.urls import expand_shards, unfinished
 
 
 def open_data(spec: str, *, progress: Progress | None = None) -> ShardIndex:
@@ -36,6 +36,8 @@ def open_data(spec: str, *, progress: Progress | None = None) -> ShardIndex:
         return build_index(urls, progress=progress)
     index_url = storage.join(folder, INDEX_NAME)
     if not storage.exists(index_url):
+        if storage.exists(storage.join(folder, PACKING_NAME)):
+            raise unfinished(folder)
         return build_index(urls, progress=progress)
     index = load_index(index_url)
     numbers = {shard.url: number for number, shard in enumerate(index.shards)}

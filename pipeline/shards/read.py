@@ -37,7 +37,7 @@ def read_samples(index: ShardIndex, shard: int, start: int, stop: int) -> list[R
     ]
     if [sample.offset for sample in samples] != offsets[start:stop].tolist():
         raise CorruptDataError(
-            f"bytes {first} to {last} hold {len(samples)} samples, the index says {stop - start}, from number {start} on",
+            f"bytes {first} to {last} hold {len(samples)} samples, not the {stop - start} that the index says, or elsewhere",
             info.url,
             first,
         )

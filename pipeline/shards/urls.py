@@ -28,7 +28,7 @@ def expand_shards(spec: str) -> list[str]:
     Raises:
         ConfigError: A path is missing, a pattern matches nothing, a folder has no shards or is still being packed, a shard
             is compressed, or one is named twice.
-        CorruptDataError: The index or the list cannot be read as text.
+        CorruptDataError: The index file is damaged.
         StorageError: The store could not be asked.
     """
     urls = _expand(spec, spec)
@@ -75,11 +75,20 @@ def _folder(url: str) -> list[str]:
     names = [entry.url for entry in storage.list_objects(url)]
     bases = {base_name(name) for name in names}
     if PACKING_NAME in bases and INDEX_NAME not in bases:
-        raise ConfigError(f"got the folder {url}, whose packing is unfinished; run the same pack command again")
+        raise unfinished(url)
     shards = [name for name in names if name.endswith(".tar")]
     if not shards:
         raise ConfigError(f"got the folder {url} with {len(names)} files and no .tar among them; {_FORMS}")
     return shards
+
+
+def unfinished(folder: str) -> ConfigError:
+    """The error for a folder that `pack` began to fill and did not finish.
+
+    Args:
+        folder: Its URL.
+    """
+    return ConfigError(f"got the folder {folder}, whose packing is unfinished; run the same pack command again")
 
 
 def _expand_list(url: str) -> list[str]:

@@ -6,5 +6,6 @@ A `SliceReader` makes its rows of any batch on request; loader actors wrap one e
 from pipeline.stream.arrays import BatchArrays, concatenate
 from pipeline.stream.config import ImageSpec, StreamConfig, make_order
 from pipeline.stream.reader import SliceReader
+from pipeline.stream.whole import read_all
 
-__all__ = ["BatchArrays", "ImageSpec", "SliceReader", "StreamConfig", "concatenate", "make_order"]
+__all__ = ["BatchArrays", "ImageSpec", "SliceReader", "StreamConfig", "concatenate", "make_order", "read_all"]

@@ -192,8 +192,9 @@ def test_a_bad_image_leaves_nothing_that_looks_whole(pictures: Path, tmp_path: P
     (pictures / "b" / "11.png").write_bytes(b"not a picture")
     with pytest.raises(CorruptDataError, match=r"b/11\.png"):
         pack(open_source(str(pictures)), f"{tmp_path}/out", shard_size=2)
-    with pytest.raises(ConfigError, match="unfinished"):
-        open_data(f"{tmp_path}/out")
+    for spec in ("", "/*.tar", "/shard-000000.tar"):
+        with pytest.raises(ConfigError, match="unfinished"):
+            open_data(f"{tmp_path}/out{spec}")
 
 
 @pytest.mark.parametrize("shard_size", [0, -5])

@@ -91,7 +91,7 @@ def test_a_sample_renamed_into_its_neighbor_is_noticed(
     path.write_bytes(make_tar([("1.png", b"x"), ("2.png", b"y"), ("3.png", b"z")]))
     index = open_data(str(path))
     path.write_bytes(make_tar([("1.png", b"x"), ("1.cls", b"y"), ("3.png", b"z")]))
-    with pytest.raises(CorruptDataError, match=r"hold 2 samples, the index says 3"):
+    with pytest.raises(CorruptDataError, match=r"hold 2 samples, not the 3 that the index says"):
         read_samples(index, 0, 0, 3)
 
 
@@ -100,3 +100,12 @@ def test_numbers_outside_the_shard_are_a_programming_error(shard_folder: Path) -
     for start, stop in ((-1, 2), (0, 8), (5, 4)):
         with pytest.raises(IndexError, match="7 samples"):
             read_samples(index, 0, start, stop)
+
+
+def test_samples_that_moved_inside_the_range_are_noticed(make_tar: Callable[..., bytes], tmp_path: Path) -> None:
+    path = tmp_path / "s.tar"
+    path.write_bytes(make_tar([("1.png", bytes(600)), ("2.png", bytes(100))]))
+    index = open_data(str(path))
+    path.write_bytes(make_tar([("1.png", bytes(100)), ("2.png", bytes(600))]))
+    with pytest.raises(CorruptDataError, match=r"s\.tar at byte 0"):
+        read_samples(index, 0, 0, 2)

@@ -174,3 +174,23 @@ def test_a_global_name_for_all_members_is_refused_but_a_comment_is_not() -> None
                 list(walk_tar(buffer.getvalue(), "t.tar"))
         else:
             assert list(walk_tar(buffer.getvalue(), "t.tar")) == _by_tarfile(buffer.getvalue())
+
+
+def test_a_slice_that_ends_inside_a_member_or_before_one_is_refused(make_tar) -> None:
+    data = make_tar([("n" * 150, b"x" * 600)], tarfile.PAX_FORMAT)  # record header, record, header, two blocks of data
+    assert len(list(walk_tar(data[: 5 * 512], "t.tar", has_end_marker=False))) == 1
+    for blocks in (1, 2, 3, 4):
+        with pytest.raises(CorruptDataError, match=r"t\.tar at byte"):
+            list(walk_tar(data[: blocks * 512], "t.tar", has_end_marker=False))
+    with pytest.raises(CorruptDataError, match="end marker where a member was expected"):
+        list(walk_tar(data[: 6 * 512], "t.tar", has_end_marker=False))
+
+
+def test_folders_of_v7_archives_are_passed_over() -> None:
+    # Before POSIX a folder was a file of no bytes whose name ends with a slash.
+    header = bytearray(tarfile.TarInfo("folder.d/").tobuf(tarfile.USTAR_FORMAT))
+    header[156] = 0
+    header[257:512] = bytes(255)
+    header[148:156] = b"%06o\0 " % (256 + sum(header[:148]) + sum(header[156:512]))
+    data = bytes(header) + tarfile.TarInfo("a.png").tobuf() + bytes(1024)
+    assert list(walk_tar(data, "t.tar")) == _by_tarfile(data) == [("a.png", 1024, 0, 512)]

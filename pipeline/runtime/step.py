@@ -1,0 +1,87 @@
+"""One job script run as a process of its own, its metrics scraped on the way: a step of a longer sequence."""
+
+import json
+import socket
+import subprocess
+import sys
+import threading
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import SwissrollError
+from pipeline.runtime.console import say
+
+JOBS = Path(__file__).parents[2] / "jobs"
+SCRAPE_EVERY_S = 2.0
+
+
+def run_step(title: str, script: str, *args: object, summary: Path | None = None, scrape: bool = False) -> dict[str, Any]:
+    """Runs `python jobs/<script> <args>` with this process's terminal and returns the job's summary.
+
+    Args:
+        title: Printed above the command.
+        script: File name in jobs/.
+        args: Command line.
+        summary: File the job writes its outcome to; one of an earlier time stays where the job finds everything done.
+        scrape: Whether to read the job's Prometheus endpoint while it runs and to say what was there last.
+
+    Raises:
+        SwissrollError: The job did not end with exit code 0.
+    """
+    command = [sys.executable, str(JOBS / script), *map(str, args)]
+    port = _free_port() if scrape else None
+    if summary is not None:
+        command += ["--summary", str(summary)]
+    if port is not None:
+        command += ["--metrics-port", str(port)]
+    say(f"\n== {title} ==\n$ {' '.join(['python', f'jobs/{script}', *command[2:]])}")
+    with _Scraper(port) as scraper:
+        code = subprocess.run(command, check=False).returncode
+    if code:
+        raise SwissrollError(f"{title.strip()}: jobs/{script} ended with exit code {code}")
+    if scraper.last:
+        say(f"  metrics scraped {scraper.count} times, last: {', '.join(scraper.interesting())}")
+    return json.loads(summary.read_text()) if summary is not None and summary.exists() else {}
+
+
+class _Scraper:
+    """Reads a Prometheus endpoint every two seconds for the length of a block."""
+
+    def __init__(self, port: int | None) -> None:
+        self._url = None if port is None else f"http://127.0.0.1:{port}/metrics"
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._follow, daemon=True)
+        self.last = ""
+        self.count = 0
+
+    def __enter__(self) -> "_Scraper":
+        if self._url is not None:
+            self._thread.start()
+        return self
+
+    def __exit__(self, *ended: object) -> None:
+        self._done.set()
+        if self._url is not None:
+            self._thread.join()
+
+    def interesting(self) -> list[str]:
+        """Returns the counters and the loss of the last scrape, as the endpoint wrote them."""
+        wanted = ("_images_", "_train_loss", "_parts_committed_total", "_data_wait_seconds_total")
+        return [line for line in self.last.splitlines() if line.startswith("swissroll") and any(w in line for w in wanted)]
+
+    def _follow(self) -> None:
+        assert self._url is not None
+        while not self._done.wait(SCRAPE_EVERY_S):
+            try:
+                with urllib.request.urlopen(self._url, timeout=5) as answer:
+                    self.last = answer.read().decode()
+                    self.count += 1
+            except OSError:
+                continue  # not serving yet, or not any more
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
