@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import ConfigError
-from pipeline.families.noise import Draws, integers, normal, philox4x32, stream_key, uniform
+from pipeline.families.noise import Draws, _box_muller, integers, normal, philox4x32, stream_key, uniform
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 WORD = st.integers(0, 2**32 - 1)
@@ -125,11 +125,19 @@ def test_integers_stay_in_their_range(low, count):
 
 
 def test_integers_are_the_multiply_shift_of_64_bits():
-    for sample in (0, 1, 12345):
-        high, low, _, _ = philox_of_python_integers([sample, 0, 4, 0], list(KEY))
-        for count in (1, 7, 1000, 2**31):
-            expected = ((high << 32 | low) * count) >> 64
-            assert integers(KEY, torch.tensor([sample]), 4, 0, count).tolist() == [expected]
+    """Wide ranges, where the low word decides now and then."""
+    words = [philox_of_python_integers([sample, 0, 4, 0], list(KEY)) for sample in range(200)]
+    for count in (1, 7, 1000, 2**31 - 1, 2**31):
+        expected = [((high << 32 | low) * count) >> 64 for high, low, _, _ in words]
+        assert integers(KEY, torch.arange(200), 4, 0, count).tolist() == expected
+
+
+def test_no_word_gives_an_infinite_normal():
+    radius, angle = torch.tensor([0, 0, 2**32 - 1, 2**31]), torch.tensor([0, 2**32 - 1, 2**31, 2**30])
+    first, second = _box_muller(radius, angle)
+    largest = math.sqrt(64.0 * math.log(2.0))
+    torch.testing.assert_close(first, torch.tensor([largest, largest, 0.0, 0.0]), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(second, torch.tensor([0.0, 0.0, 0.0, math.sqrt(2.0 * math.log(2.0))]), rtol=1e-6, atol=1e-6)
 
 
 def test_integers_are_uniform():

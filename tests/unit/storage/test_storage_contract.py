@@ -1,6 +1,8 @@
 """What every store promises, whichever it is."""
 
+import sys
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -121,8 +123,18 @@ def test_remove_tree_removes_all_below_and_nothing_beside(root: str):
     assert storage.list_objects(root, recursive=True) == []
 
 
+@pytest.fixture
+def restless_threads() -> Iterator[None]:
+    """Threads that are switched between at every chance."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(interval)
+
+
+@pytest.mark.usefixtures("restless_threads")
 def test_one_of_eight_threads_wins_and_readers_see_it_whole(root: str):
-    writers, rounds, size = 8, 5, 300_000
+    writers, rounds, size = 8, 8, 100_000
     contents = [bytes([65 + writer]) * size for writer in range(writers)]
     urls = [storage.join(root, f"object-{number}") for number in range(rounds)]
     done = threading.Event()

@@ -55,6 +55,23 @@ def test_listing_existence_and_puts_are_repeated_too(s3: S3Double, pauses: list[
     assert len(pauses) == 4
 
 
+def test_what_others_put_or_remove_is_seen_at_once(s3: S3Double):
+    def look() -> list[str]:
+        return [found.url for found in storage.list_objects("s3://bucket/folder")]
+
+    s3.objects["/bucket/folder/a"] = b"x"
+    assert look() == ["s3://bucket/folder/a"]
+    assert storage.info("s3://bucket/folder/a").size == 1
+    s3.objects["/bucket/folder/b"] = b"y"
+    s3.objects["/bucket/folder/a"] = b"xx"
+    assert look() == ["s3://bucket/folder/a", "s3://bucket/folder/b"]
+    assert storage.glob("s3://bucket/folder/*") == look()
+    assert storage.info("s3://bucket/folder/a").size == 2
+    s3.objects.clear()
+    assert look() == []
+    assert not storage.exists("s3://bucket/folder/a")
+
+
 def test_a_lost_connection_is_made_again(s3: S3Double, pauses: list[float]):
     s3.objects["/bucket/object"] = b"x" * 1000
     s3.faults.extend(["hang up"] * 4)  # aiohttp asks twice before it reports a lost connection

@@ -46,6 +46,7 @@ def test_a_killed_writer_leaves_nothing_that_is_seen(tmp_path: Path):
         folder = tmp_path / str(attempt)
         writer = python(WRITE_FOREVER, str(folder))
         while not (folder / "latest").exists():
+            assert writer.poll() is None, "the writer failed"
             time.sleep(0.01)
         time.sleep(0.003 * attempt)
         writer.send_signal(signal.SIGKILL)
