@@ -4,7 +4,7 @@ from pipeline.plans.commands import parse_generate
 from pipeline.plans.flags import arguments
 from pipeline.plans.generate_plan import plan_generation
 from pipeline.runtime.console import say_table, write_summary
-from pipeline.runtime.generate_run import finish_without_ray, run_generation
+from pipeline.runtime.generate_run import claim_output, run_generation
 from pipeline.runtime.job import FAILED, OK, run_job
 from pipeline.runtime.lock import sole_job
 from pipeline.runtime.session import ray_session
@@ -18,7 +18,8 @@ def main() -> int:
         say_table("Plan of the generation job", plan.describe())
         return OK
     with sole_job(plan.config.output):
-        if finish_without_ray(plan):
+        plan = claim_output(plan)
+        if not plan.open_parts:
             say_table("Already done", [("samples", f"{plan.config.num_samples:,}"), ("output", plan.config.output)])
             return OK
         say_table("Generating", plan.describe())

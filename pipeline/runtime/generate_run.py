@@ -19,7 +19,7 @@ from pipeline.runtime.hub import HubView, start_hub, value_of
 from pipeline.runtime.session import fitting_cpus, total
 from pipeline.runtime.stopping import StopRequest, stop_on_sigterm
 from pipeline.runtime.watch import watched
-from pipeline.samples import PartRange, PartRecord, SampleSet
+from pipeline.samples import PartRange, PartRecord, SampleSet, open_ranges
 from pipeline.telemetry import (
     GENERATE_METRICS_PORT,
     IMAGES_GENERATED,
@@ -52,18 +52,30 @@ class GenerateOutcome:
     """Images a second from the first sampled batch to the last."""
 
 
-def finish_without_ray(plan: GeneratePlan) -> bool:
-    """Publishes a set whose parts are all there and returns whether that was so."""
-    if plan.open_parts:
-        return False
-    samples = SampleSet(plan.config.output)
-    samples.open(plan.run_spec(), num_samples=plan.config.num_samples)
-    samples.publish(plan.config.num_samples)
-    return True
+def claim_output(plan: GeneratePlan) -> GeneratePlan:
+    """Claims the output for this job and returns the plan with the parts that are still open then.
+
+    Parts that a killed job had written and not yet committed are committed now; a set with no open part is published.
+
+    Raises:
+        ResumeMismatch: The output belongs to another job.
+        StorageError: The output cannot be written.
+    """
+    c = plan.config
+    samples = SampleSet(c.output)
+    samples.open(plan.run_spec(), num_samples=c.num_samples)
+    samples.adopt()
+    committed = samples.committed()
+    parts = open_ranges(c.num_samples, plan.spec.part_rows, committed, c.output)
+    if not parts:
+        samples.publish(c.num_samples)
+    return replace(plan, committed_rows=sum(part.rows for part in committed), open_parts=parts)
 
 
 def run_generation(plan: GeneratePlan) -> GenerateOutcome:
-    """Makes all open parts and publishes the set, or stops in between on SIGTERM; prints progress. Ray must be connected.
+    """Makes all open parts of a claimed output and publishes the set, or stops in between on SIGTERM; prints progress.
+
+    Ray must be connected.
 
     Raises:
         SwissrollError: What stopped the job; committed parts stay.
@@ -72,7 +84,6 @@ def run_generation(plan: GeneratePlan) -> GenerateOutcome:
     hub = start_hub("generate", c.metrics_port or GENERATE_METRICS_PORT, strict=c.metrics_port is not None)
     say(f"metrics: {ray.get(hub.url.remote())}")
     samples = SampleSet(c.output)
-    samples.open(plan.run_spec(), num_samples=plan.config.num_samples)
     labels = {"job_kind": "generate", "run": c.output.rpartition("/")[2], "preset": "", "version": code_version()}
     ray.get([hub.commit.remote(JOB_INFO.name, 1, labels), hub.commit.remote(TARGET_ROWS.name, c.num_samples)])
     workers = _start_workers(plan, hub)

@@ -102,6 +102,15 @@ def test_the_bound_of_pixels_approaches_their_likelihood():
     assert float(bound.bits_per_dim().mean()) == pytest.approx(math.log2(0.2 / PIXEL_WIDTH) + 2.047, abs=0.06)
 
 
+def test_the_view_of_pixels_is_clamped_to_their_range():
+    """A network that sees 3 where the pixel is 1 is as good as one that sees 1; for continuous data it is not."""
+    x0 = torch.ones(2, 3, dtype=torch.float64)
+    for bin_width in (PIXEL_WIDTH, None):
+        diffusion = Diffusion(DiffusionConfig(timesteps=5, prediction="x0", bin_width=bin_width))
+        bound = diffusion.bound(lambda x, t, labels: torch.full_like(x, 3.0), x0, None, draws(2))
+        assert bool((bound.terms["diffusion"] == 0.0).all()) == (bin_width is not None)
+
+
 def test_a_schedule_of_another_length_is_refused():
     with pytest.raises(ConfigError, match=r"'linear' of 10 steps, expected .*timesteps=20"):
         Diffusion(DiffusionConfig(timesteps=20), make_schedule("linear", 10))

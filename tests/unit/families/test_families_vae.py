@@ -269,7 +269,7 @@ def test_pixel_likelihood_counts_the_mass_of_the_level():
 
 FAMILIES = {
     "vae": (VAE(VAEConfig(latent_shape=SHAPES[0])), 1),
-    "hvae": (HierarchicalVAE(HierarchicalVAEConfig(latent_shapes=SHAPES)), 3),
+    "hierarchical": (HierarchicalVAE(HierarchicalVAEConfig(latent_shapes=SHAPES)), 3),
 }
 
 
@@ -336,6 +336,8 @@ def test_half_precision_modules_are_weighed_in_the_precision_of_the_images():
     loss = family.loss(network, images(2).float(), None, draws(2))
     assert {value.dtype for value in [loss.total, *loss.terms.values()]} == {torch.float32}
     assert family.sample(network, None, draws(2)).dtype == torch.float32
+    passed = network(images(2).float(), None, [torch.zeros(2, 1, 4, 4)] * 2)
+    assert {tuple(part.shape) for gaussian in passed.ups + passed.downs for part in gaussian} == {(2, 1, 4, 4)}
 
 
 @pytest.mark.parametrize(
