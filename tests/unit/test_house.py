@@ -106,7 +106,7 @@ def test_no_file_is_longer_than_one_can_see_through() -> None:
     assert {name: lines for name, lines in lengths.items() if lines > MAX_LINES} == {}
 
 
-def test_exported_names_are_there_and_sorted_in_nothing_twice() -> None:
+def test_exported_names_exist_and_stand_once() -> None:
     for path in MODULES:
         if path.name != "__init__.py" or path.is_relative_to(ROOT / "jobs"):
             continue
