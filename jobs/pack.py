@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from pipeline import storage
 from pipeline.errors import ConfigError
 from pipeline.plans.flags import arguments, parse_flags
+from pipeline.plans.output_folder import output_url
 from pipeline.runtime.console import say_table
 from pipeline.runtime.job import OK, run_job
 from pipeline.shards import open_source, pack
@@ -28,14 +28,14 @@ class PackCommand:
 def main() -> int:
     """Packs and reports; returns the exit code."""
     command = parse_flags(PackCommand, arguments(), PackCommand(), prog="pack.py")
-    for flag, value in (("--images", command.images), ("--output", command.output)):
-        if not value:
-            raise ConfigError(f"{flag} is missing; expected a path or URL")
+    if not command.images:
+        raise ConfigError("--images is missing; expected a path or URL")
+    output = output_url("--output", command.output)
     source = open_source(command.images, seed=command.seed)
     with ProgressReporter("pack", "image") as reporter:
         index = pack(
             source,
-            command.output,
+            output,
             shard_size=command.shard_size,
             progress=lambda done, total: reporter.update(ProgressPoint(done=done, total=total)),
         )
@@ -45,7 +45,7 @@ def main() -> int:
             ("images", f"{index.num_samples:,} in {len(index.shards):,} shards, {index.size_bytes:,} bytes"),
             ("classes", ", ".join(index.meta.class_names) or "none"),
             ("files passed over", f"{len(source.ignored):,}"),
-            ("data", storage.absolute_url(command.output)),
+            ("data", output),
         ],
     )
     return OK

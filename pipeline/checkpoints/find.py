@@ -4,7 +4,7 @@ import logging
 import re
 
 from pipeline import storage
-from pipeline.checkpoints.record import RECORD_NAME, read_record
+from pipeline.checkpoints.record import RECORD_NAME, check_sampling_files, read_record
 from pipeline.errors import ConfigError, CorruptDataError
 
 _FOLDER = re.compile(r"step-(\d{9,})")
@@ -40,32 +40,41 @@ def latest_good(run_url: str) -> str | None:
 def resolve(url: str) -> str:
     """Returns the checkpoint that a URL names: the folder itself, or a run's newest good checkpoint.
 
+    The files that decide the samples are read and compared with their digests; in a run, a checkpoint that is damaged is
+    passed over with a warning in the log as long as an older one is good.
+
     Raises:
         ConfigError: The URL is neither a checkpoint nor a run with one, or the named checkpoint is damaged.
     """
     url = storage.absolute_url(url)
-    if storage.exists(storage.join(url, RECORD_NAME)):
-        problem = _damage(url)
-        if problem is not None:
-            raise ConfigError(problem)
-        return url
-    found = latest_good(url)
-    if found is None:
-        if not storage.is_folder(url):
-            raise ConfigError(f"no checkpoint: {url} does not exist; expected a run folder or a checkpoint folder")
-        raise ConfigError(f"no checkpoint: {url} holds no readable checkpoint; expected a run folder or a checkpoint folder")
-    return found
+    candidates = [url] if storage.exists(storage.join(url, RECORD_NAME)) else checkpoint_urls(url)
+    problems = []
+    for candidate in candidates:
+        problem = _damage(candidate, contents=True)
+        if problem is None:
+            for passed_over in problems:
+                _log.warning("passing over a damaged checkpoint: %s", passed_over)
+            return candidate
+        problems.append(problem)
+    if problems:
+        older = f"; {len(problems) - 1} older are damaged as well" if len(problems) > 1 else ""
+        raise ConfigError(problems[0] + older)
+    there = "holds no checkpoint that was written to the end" if storage.is_folder(url) else "does not exist"
+    raise ConfigError(f"no checkpoint: {url} {there}; expected a run folder or a checkpoint folder")
 
 
-def _damage(url: str) -> str | None:
+def _damage(url: str, *, contents: bool = False) -> str | None:
+    """What is wrong with a checkpoint, in one line; `contents`: whether to read the files that decide the samples."""
     try:
         record = read_record(url)
+        sizes = {item.url.removeprefix(url + "/"): item.size for item in storage.list_objects(url, recursive=True)}
+        for name, file in record.files.items():
+            if name not in sizes:
+                return f"damaged checkpoint: {name} is missing ({url})"
+            if sizes[name] != file.size_bytes:
+                return f"damaged checkpoint: {name} has {sizes[name]} bytes, expected {file.size_bytes} ({url})"
+        if contents:
+            check_sampling_files(url, record)
     except CorruptDataError as error:
         return str(error)
-    sizes = {item.url.removeprefix(url + "/"): item.size for item in storage.list_objects(url, recursive=True)}
-    for name, file in record.files.items():
-        if name not in sizes:
-            return f"damaged checkpoint: {name} is missing ({url})"
-        if sizes[name] != file.size_bytes:
-            return f"damaged checkpoint: {name} has {sizes[name]} bytes, expected {file.size_bytes} ({url})"
     return None

@@ -53,10 +53,12 @@ def make_record(step: int, contents: Mapping[str, bytes]) -> CheckpointRecord:
         name: FileRecord(size_bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
         for name, data in sorted(contents.items())
     }
-    identity = "\n".join(f"{name} {files[name].sha256}" for name in SAMPLING_FILES)
-    return CheckpointRecord(
-        format_version=FORMAT_VERSION, step=step, digest=hashlib.sha256(identity.encode()).hexdigest(), files=files
-    )
+    return CheckpointRecord(format_version=FORMAT_VERSION, step=step, digest=_identity(files), files=files)
+
+
+def _identity(files: Mapping[str, FileRecord]) -> str:
+    lines = "\n".join(f"{name} {files[name].sha256}" for name in SAMPLING_FILES)
+    return hashlib.sha256(lines.encode()).hexdigest()
 
 
 def record_bytes(record: CheckpointRecord) -> bytes:
@@ -80,7 +82,25 @@ def read_record(checkpoint_url: str) -> CheckpointRecord:
         raise CorruptDataError(f"damaged checkpoint: {where}: {first['msg']}", url) from error
     if record.format_version != FORMAT_VERSION:
         raise CorruptDataError(f"checkpoint format {record.format_version}, expected {FORMAT_VERSION}", url)
+    missing = [name for name in SAMPLING_FILES if name not in record.files]
+    if missing:
+        raise CorruptDataError(f"damaged checkpoint: the record does not list {missing[0]}", url)
+    if record.digest != _identity(record.files):
+        raise CorruptDataError(
+            f"damaged checkpoint: the record says digest {record.digest[:12]}, its files make {_identity(record.files)[:12]}",
+            url,
+        )
     return record
+
+
+def check_sampling_files(checkpoint_url: str, record: CheckpointRecord) -> None:
+    """Compares the bytes of every file that decides the samples with the record.
+
+    Raises:
+        CorruptDataError: A file is missing or its bytes are not those that were saved.
+    """
+    for name in SAMPLING_FILES:
+        read_file(checkpoint_url, record, name)
 
 
 def read_file(checkpoint_url: str, record: CheckpointRecord, name: str) -> bytes:

@@ -72,9 +72,9 @@ def parse_generate(argv: Sequence[str]) -> GenerateCommand:
 
 
 def _value_of(flag: str, argv: Sequence[str]) -> str | None:
-    for here, following in zip(argv, [*argv[1:], None], strict=True):
+    for position, here in enumerate(argv):
         if here == flag:
-            return following
+            return argv[position + 1] if position + 1 < len(argv) else None
         if here.startswith(flag + "="):
             return here.partition("=")[2]
     return None

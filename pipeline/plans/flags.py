@@ -37,10 +37,17 @@ def parse_flags(kind: type[_Command], argv: Sequence[str], default: _Command, pr
 def _unknown_flag(got: str, kind: type[Any], default: Any) -> str:
     if not got.startswith("-"):
         return f"unexpected argument {got!r}; expected flags such as --seed 1"
-    known = re.findall(r"--[a-z0-9][a-z0-9.-]*", tyro.extras.get_parser(kind, default=default).format_help())
+    known = re.findall(r"--[a-z0-9][a-z0-9.-]*", _help(kind, default))
     flag = got.split("=")[0]
     nearest = difflib.get_close_matches(flag, known, n=1, cutoff=0.5)
     return f"unknown flag {flag}; " + (f"did you mean {nearest[0]}?" if nearest else "--help lists all flags")
+
+
+def _help(kind: type[Any], default: Any) -> str:
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.suppress(SystemExit):
+        tyro.cli(kind, args=["--help"], default=default)
+    return said.getvalue()
 
 
 def _one_line(box: str) -> str:

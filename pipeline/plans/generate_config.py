@@ -40,7 +40,7 @@ class GenerateConfig:
     max_part_failures: int = 3
     """Times a part is tried again, on any worker, before the job gives up on it."""
     metrics_port: int | None = None
-    """Port of the Prometheus endpoint; unset: 9474 or the next free one."""
+    """Port of the Prometheus endpoint, 0 for any free one; unset: 9474 or the next free one."""
 
     def __post_init__(self) -> None:
         for name in ("sampler_steps", "part_rows", "batch_rows"):
@@ -53,3 +53,5 @@ class GenerateConfig:
         for name in ("seed", "max_part_failures"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} must be at least 0, got {getattr(self, name)}")
+        if self.metrics_port is not None and not 0 <= self.metrics_port <= 65535:
+            raise ConfigError(f"metrics_port must be 0 to 65535, got {self.metrics_port}")

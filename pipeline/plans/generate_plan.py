@@ -5,7 +5,6 @@ import math
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from pipeline import storage
 from pipeline.checkpoints import read_record, resolve
 from pipeline.checkpoints.load import read_model_config
 from pipeline.errors import ConfigError, CorruptDataError, PermanentStorageError
@@ -13,6 +12,7 @@ from pipeline.families import SamplerConfig, make_schedule, sampler_table
 from pipeline.generation import GenerationSpec, parse_labels
 from pipeline.models import ModelConfig
 from pipeline.plans.generate_config import GenerateConfig
+from pipeline.plans.output_folder import output_url
 from pipeline.samples import PartRange, SampleSet, open_ranges
 from pipeline.version import code_version
 
@@ -64,12 +64,11 @@ def plan_generation(config: GenerateConfig) -> GeneratePlan:
         ResumeMismatch: The output was made with another specification.
         TransientStorageError: A store does not answer.
     """
-    for flag, value in (("--checkpoint", config.checkpoint), ("--output", config.output)):
-        if not value:
-            raise ConfigError(f"{flag} is missing; expected a path or URL")
+    if not config.checkpoint:
+        raise ConfigError("--checkpoint is missing; expected a path or URL")
+    config = replace(config, output=output_url("--output", config.output))
     if config.num_samples < 1:
         raise ConfigError("--num-samples is missing; expected a number of at least 1")
-    config = replace(config, output=storage.absolute_url(config.output))
     try:
         return _planned(config)
     except (CorruptDataError, PermanentStorageError) as error:

@@ -40,6 +40,8 @@ def load_config(kind: type[_Config], url: str) -> _Config:
         raise ConfigError(f"unknown field {name} in {url}{hint}")
     try:
         return TypeAdapter(kind).validate_python(values)
+    except ConfigError as error:
+        raise ConfigError(f"{error}, in {url}") from error
     except ValidationError as error:
         first = error.errors()[0]
         raise ConfigError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}, got {first['input']!r}, in {url}") from error

@@ -30,7 +30,7 @@ class TrainConfig:
     keep_checkpoints: int = 3
     """Newest checkpoints kept."""
     metrics_port: int | None = None
-    """Port of the Prometheus endpoint; unset: 9464 or the next free one."""
+    """Port of the Prometheus endpoint, 0 for any free one; unset: 9464 or the next free one."""
     preset: str = ""
     """Name of the preset the configuration started from."""
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -51,6 +51,8 @@ class TrainConfig:
             raise ConfigError(f"checkpoint_every_s must be above 0, got {self.checkpoint_every_s}")
         if self.keep_checkpoints < 1:
             raise ConfigError(f"keep_checkpoints must be at least 1, got {self.keep_checkpoints}")
+        if self.metrics_port is not None and not 0 <= self.metrics_port <= 65535:
+            raise ConfigError(f"metrics_port must be 0 to 65535, got {self.metrics_port}")
         if self.stream.batch_size % self.workers.num_workers:
             raise ConfigError(
                 f"batch size {self.stream.batch_size} cannot be split over {self.workers.num_workers} workers; "

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from pipeline import storage
 from pipeline.errors import ConfigError, CorruptDataError, PermanentStorageError
 from pipeline.models.model import num_parameters
 from pipeline.order import StreamOrder
+from pipeline.plans.output_folder import output_url
 from pipeline.plans.run_folder import check_run_folder
 from pipeline.plans.train_config import TrainConfig
 from pipeline.shards import ShardIndex, decode_image, decode_label, image_field, open_data, read_samples
@@ -76,10 +76,9 @@ def plan_training(config: TrainConfig, progress: Callable[[int, int], None] | No
         ConfigError: A flag, the data or the run folder does not fit.
         TransientStorageError: The store does not answer.
     """
-    for flag, value in (("--data", config.data), ("--run-dir", config.run_dir)):
-        if not value:
-            raise ConfigError(f"{flag} is missing; expected a path or URL")
-    config = replace(config, run_dir=storage.absolute_url(config.run_dir))
+    if not config.data:
+        raise ConfigError("--data is missing; expected a path or URL")
+    config = replace(config, run_dir=output_url("--run-dir", config.run_dir))
     try:
         index = open_data(config.data, progress=progress)
         _check_first_sample(index, config)

@@ -81,7 +81,7 @@ def run_generation(plan: GeneratePlan) -> GenerateOutcome:
         SwissrollError: What stopped the job; committed parts stay.
     """
     c = plan.config
-    hub = start_hub("generate", c.metrics_port or GENERATE_METRICS_PORT, strict=c.metrics_port is not None)
+    hub = start_hub("generate", c.metrics_port, GENERATE_METRICS_PORT)
     say(f"metrics: {ray.get(hub.url.remote())}")
     samples = SampleSet(c.output)
     labels = {"job_kind": "generate", "run": c.output.rpartition("/")[2], "preset": "", "version": code_version()}

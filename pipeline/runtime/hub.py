@@ -5,6 +5,7 @@ from typing import cast
 
 import ray
 from ray.actor import ActorHandle
+from ray.exceptions import RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pipeline.telemetry import Exporter, HubState, JobKind, Report, SeriesKey, metrics_of
@@ -28,17 +29,27 @@ class Hub:
 
     Args:
         job: Which job's metrics are served.
-        port: Port to serve on.
-        strict: Whether no other port will do.
     """
 
-    def __init__(self, job: JobKind, port: int, strict: bool) -> None:
+    def __init__(self, job: JobKind) -> None:
         self._state = HubState(metrics_of(job))
         self._exporter = Exporter(self._state)
-        self._port = self._exporter.serve(port, strict)
+        self._port = 0
         self._messages: list[str] = []
         self._stop_requested = False
         self._last_step_allowed = -1
+
+    def serve(self, port: int, strict: bool) -> None:
+        """Begins to serve metrics.
+
+        Args:
+            port: Port to serve on.
+            strict: Whether no other port will do.
+
+        Raises:
+            ConfigError: The port is taken.
+        """
+        self._port = self._exporter.serve(port, strict)
 
     def url(self) -> str:
         """Returns the address that Prometheus scrapes."""
@@ -73,15 +84,23 @@ class Hub:
         return True
 
 
-def start_hub(job: JobKind, port: int, strict: bool) -> ActorHandle:
+def start_hub(job: JobKind, port: int | None, usual_port: int) -> ActorHandle:
     """Starts the hub on the driver's node and returns its handle once it serves.
+
+    Args:
+        job: Which job's metrics are served.
+        port: The port asked for; None: the usual one or one of the next.
+        usual_port: The port of such jobs.
 
     Raises:
         ConfigError: The port is taken.
     """
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    hub = cast(ActorHandle, ray.remote(Hub).options(num_cpus=0, scheduling_strategy=here).remote(job, port, strict))
-    ray.get(hub.url.remote(), timeout=120)
+    hub = cast(ActorHandle, ray.remote(Hub).options(num_cpus=0, scheduling_strategy=here).remote(job))
+    try:
+        ray.get(hub.serve.remote(usual_port if port is None else port, port is not None), timeout=120)
+    except RayTaskError as error:
+        raise error.cause from error
     return hub
 
 

@@ -3,13 +3,17 @@
 import contextlib
 import logging
 import os
+import socket
 from collections.abc import Iterator
 
 import ray
+from ray._private.services import canonicalize_bootstrap_address
 
 from pipeline.errors import ConfigError
 
 NAMESPACE = "swissroll"
+# Ray itself asks a cluster that is gone for more than ten minutes before it gives up.
+CONNECT_TIMEOUT_S = 10.0
 _log = logging.getLogger(__name__)
 
 
@@ -21,23 +25,45 @@ def ray_session() -> Iterator[str]:
     and where there is none a local Ray is started that ends with the job.
 
     Raises:
-        ConfigError: RAY_ADDRESS names a cluster that does not answer.
+        ConfigError: RAY_ADDRESS names a cluster that does not answer, or is no such address.
     """
     # Without an explicit mode, a local start may create a token that later keeps workers of a cluster from joining.
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")
     os.environ.setdefault("RAY_TRAIN_ENABLE_PRINT_PATCH", "0")
-    named = os.environ.get("RAY_ADDRESS")
-    try:
-        connected = _connect(None)
-    except ConnectionError as error:
-        if named:
-            raise ConfigError(f"no Ray cluster answers at RAY_ADDRESS={named}; start it or unset RAY_ADDRESS") from error
-        _log.warning("the Ray cluster last started here does not answer any more; starting a local Ray")
-        connected = _connect("local")
+    connected = _connect(_cluster_to_join())
     try:
         yield connected
     finally:
         ray.shutdown()
+
+
+def _cluster_to_join() -> str | None:
+    """The address for `ray.init`, after a look whether anything answers there; None leaves the choice to Ray."""
+    named = os.environ.get("RAY_ADDRESS")
+    if named and "://" in named:
+        raise ConfigError(
+            f"got RAY_ADDRESS={named}, expected host:port of a cluster's control service, auto or local; "
+            "through http:// jobs are submitted: ray job submit --address ..."
+        )
+    try:
+        address = canonicalize_bootstrap_address(None)
+    except (ValueError, OSError) as error:
+        raise ConfigError(f"got RAY_ADDRESS={named}, expected host:port, auto or local: {error}") from error
+    if address is None or _answers(address):
+        return None
+    if named:
+        raise ConfigError(f"no Ray cluster answers at RAY_ADDRESS={named}; start it or unset RAY_ADDRESS")
+    _log.warning("the Ray cluster last started here, %s, does not answer any more; starting a local Ray", address)
+    return "local"
+
+
+def _answers(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_TIMEOUT_S):
+            return True
+    except OSError:
+        return False
 
 
 def _connect(address: str | None) -> str:

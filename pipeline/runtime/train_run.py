@@ -61,7 +61,7 @@ def run_training(plan: TrainPlan) -> TrainOutcome:
         ray.train.TrainingFailedError: Workers died more often than the configuration allows.
     """
     c = plan.config
-    hub = start_hub("train", c.metrics_port or TRAIN_METRICS_PORT, strict=c.metrics_port is not None)
+    hub = start_hub("train", c.metrics_port, TRAIN_METRICS_PORT)
     say(f"metrics: {ray.get(hub.url.remote())}")
     write_run_config(c.run_dir, plan.identity, c.to_json())
     first_step = _newest_step(c.run_dir)

@@ -8,6 +8,7 @@ import ray.train
 import ray.train.torch
 import torch
 import torch.distributed as dist
+from ray import ObjectRef
 from ray.actor import ActorHandle
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
@@ -87,7 +88,7 @@ class Trainer:
             self._after_step(result)
         if self.rank == 0 and self.state.step > self.saved_step:
             self._save()
-        ray.get(self.hub.report.remote(self.tally.report()))
+        ray.get(self._report())
 
     def _wrapped(self) -> nn.Module:
         if self.world_size == 1:
@@ -110,7 +111,7 @@ class Trainer:
             self.tally.set(TRAIN_LOSS, loss)
         now = time.monotonic()
         if now - self._reported_at > REPORT_EVERY_S:
-            self._report(result)
+            self._report()
             self._reported_at = now
         if self.rank == 0 and now - self._saved_at > self.config.checkpoint_every_s:
             self._save()
@@ -121,16 +122,18 @@ class Trainer:
             value = value / self.world_size
         return float(value)
 
-    def _report(self, result: StepResult) -> None:
-        self.tally.set(TRAIN_STEP, result.step)
-        self.tally.set(LEARNING_RATE, self.config.optim.learning_rate_at(result.step - 1))
-        self.tally.set(EPOCH, int(self.plan.order.epochs_at(result.step)))
+    def _report(self) -> list[ObjectRef]:
+        step = self.state.step
+        self.tally.set(TRAIN_STEP, step)
+        self.tally.set(LEARNING_RATE, self.config.optim.learning_rate_at(max(0, step - 1)))
+        self.tally.set(EPOCH, int(self.plan.order.epochs_at(step)))
         for operation, count in storage.retries().items():
             self.tally.reach(STORAGE_RETRIES, count, operation=operation)
-        self.hub.report.remote(self.tally.report())
+        sent: list[ObjectRef] = [self.hub.report.remote(self.tally.report())]
         if self.rank == 0:
-            trained = (result.step - self.args.first_step) * self.config.stream.batch_size
-            self.hub.commit.remote(IMAGES_TRAINED.name, max(0, trained))
+            trained = (step - self.args.first_step) * self.config.stream.batch_size
+            sent.append(self.hub.commit.remote(IMAGES_TRAINED.name, max(0, trained)))
+        return sent
 
     def _save(self) -> None:
         batch = self.config.stream.batch_size

@@ -54,7 +54,9 @@ def unlabelled(folder: Path) -> Path:
 
 
 def high_label(folder: Path) -> Path:
-    return tar(folder / "high.tar", {f"{i:03d}.{kind}": data for i in range(70) for kind, data in (("png", png()), ("cls", b"12"))})
+    return tar(
+        folder / "high.tar", {f"{i:03d}.{kind}": data for i in range(70) for kind, data in (("png", png()), ("cls", b"12"))}
+    )
 
 
 def few(folder: Path) -> Path:
@@ -72,7 +74,9 @@ def no_tar(folder: Path) -> Path:
 
 
 def cut_tar(folder: Path) -> Path:
-    whole = tar(folder / "cut.tar", {f"{i:03d}.{kind}": data for i in range(70) for kind, data in (("png", png()), ("cls", b"1"))})
+    whole = tar(
+        folder / "cut.tar", {f"{i:03d}.{kind}": data for i in range(70) for kind, data in (("png", png()), ("cls", b"1"))}
+    )
     whole.write_bytes(whole.read_bytes()[:5000])
     return whole
 
@@ -120,7 +124,6 @@ def no_match(folder: Path) -> Path:
         (unlabelled, ("unlabelled.tar", "no label", "'cls'")),
         (high_label, ("high.tar", "label 12", "0 to 9")),
         (no_images, ("text.tar", "expected an image")),
-        (few, ("1",)),
     ],
     ids=lambda value: value.__name__ if callable(value) else "",
 )
@@ -158,7 +161,10 @@ def test_data(job_here: JobHere, tmp_path: Path, make: Callable[[Path], Path], s
         (("generate.py", "--sampler", "euler"), ("sampler", "euler", "ddim")),
         (("generate.py", "--num-samples", "-4"), ("num_samples", "got -4")),
         (("generate.py", "--metrics-port", "-2"), ("metrics", "-2", "65535")),
-        (("generate.py", "--checkpoint", "gone", "--output", "o", "--num-samples", "1"), ("gone does not exist", "expected a run")),
+        (
+            ("generate.py", "--checkpoint", "gone", "--output", "o", "--num-samples", "1"),
+            ("gone does not exist", "expected a run"),
+        ),
         (("pack.py", "--output", "o"), ("--images is missing",)),
         (("pack.py", "--images", "digits"), ("--output is missing",)),
         (("pack.py", "--images", "gone", "--output", "o"), ("gone", "nothing", "mnist")),
@@ -175,6 +181,23 @@ def test_command_line(
 ):
     monkeypatch.chdir(tmp_path)
     refused(job_here, *command, says=says, untouched=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        (*TRAIN, "--data", "shards", "--run-dir", "here/run"),
+        ("generate.py", "--checkpoint", "/c", "--num-samples", "1", "--output", "file://here"),
+        ("pack.py", "--images", "digits", "--output", "here"),
+    ],
+    ids=lambda command: command[0],
+)
+def test_relative_output_in_a_submitted_job(
+    job_here: JobHere, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
+    refused(job_here, *command, says=("relative path", "here", "expected an absolute path"), untouched=tmp_path)
 
 
 @pytest.mark.parametrize(

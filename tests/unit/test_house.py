@@ -54,7 +54,7 @@ def test_the_clean_copy_is_accepted(house: Path) -> None:
         pytest.param("pipeline/stream/reader.py", "from ray import ObjectRef", "only runtime knows Ray", id="ray in stream"),
         pytest.param("pipeline/order/plan.py", "import torch", "order is pure", id="torch in order"),
         pytest.param("pipeline/order/cursor.py", "import fsspec", "order is pure", id="storage in order"),
-        pytest.param("pipeline/plans/flags.py", "import jobs.train", "the library never imports the jobs", id="jobs in pipeline"),
+        pytest.param("pipeline/plans/flags.py", "import jobs.train", "the library never imports the jobs", id="jobs in plans"),
         pytest.param("pipeline/attic/__init__.py", '"""A room that stands on no floor."""', "floors", id="unlisted room"),
     ],
 )

@@ -87,7 +87,7 @@ def test_the_first_step_of_the_warm_up_moves_the_weights_by_its_learning_rate() 
     state = new_state(OptimConfig(learning_rate=1e-2, warmup_steps=100, grad_clip_norm=0.0))
     before = [p.detach().clone() for p in state.network.parameters()]
     train_step(state, state.network, digits(8), seed=1)
-    moved = max(float((p - b).abs().max()) for p, b in zip(state.network.parameters(), before, strict=True))
+    moved = max(float((p.detach() - b).abs().max()) for p, b in zip(state.network.parameters(), before, strict=True))
     assert moved == pytest.approx(1e-4, rel=1e-3)
 
 

@@ -1,9 +1,11 @@
 """Small training problems: models that fit into a second, and batches of rows with known numbers."""
 
 from collections.abc import Iterator
+from functools import cache
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 
 from pipeline.families import DiffusionConfig
@@ -25,14 +27,20 @@ def new_state(optim: OptimConfig | None = None, seed: int = 0) -> TrainState:
 
 def digits(rows: int, *, first: int = 0, epoch: int = 0) -> Batch:
     """Real digits first..first+rows-1, scaled from 17 grey levels to 256."""
-    data = load_digits()
-    chosen = np.arange(first, first + rows) % len(data.images)
+    images, labels = _all_digits()
+    chosen = np.arange(first, first + rows) % len(images)
     return Batch(
-        images=torch.from_numpy((data.images[chosen] * 15).astype(np.uint8)[..., None]),
-        labels=torch.from_numpy(data.target[chosen].astype(np.int64)),
+        images=torch.from_numpy(images[chosen]),
+        labels=torch.from_numpy(labels[chosen]),
         samples=torch.from_numpy(chosen),
         epochs=torch.full((rows,), epoch),
     )
+
+
+@cache
+def _all_digits() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    pixels, target = load_digits(return_X_y=True)
+    return (np.asarray(pixels) * 15).astype(np.uint8).reshape(-1, 8, 8, 1), np.asarray(target, np.int64)
 
 
 def endless(rows: int, *, first: int = 0) -> Iterator[Batch]:

@@ -1,0 +1,7 @@
+"""What holds for every test."""
+
+import os
+
+# One thread a process, set before anything loads OpenMP: on a machine that is busy with other things, a second thread that
+# is not scheduled makes every small tensor operation of the first one wait, and the tests take many times as long.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
