@@ -30,8 +30,10 @@ check: $(STAMP)
 	$(BIN)/codespell pipeline jobs tests cluster docs benchmarks README.md Makefile pyproject.toml ray_cluster.yaml
 	$(BIN)/pyright
 
+# Rooms in parallel, one thread each; then the jobs, which bring their own processes, one after another.
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --ignore tests/jobs --ignore tests/ray
+	$(BIN)/python -m pytest tests/jobs tests/ray
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/stream.py

@@ -85,11 +85,9 @@ def read_record(checkpoint_url: str) -> CheckpointRecord:
     missing = [name for name in SAMPLING_FILES if name not in record.files]
     if missing:
         raise CorruptDataError(f"damaged checkpoint: the record does not list {missing[0]}", url)
-    if record.digest != _identity(record.files):
-        raise CorruptDataError(
-            f"damaged checkpoint: the record says digest {record.digest[:12]}, its files make {_identity(record.files)[:12]}",
-            url,
-        )
+    made = _identity(record.files)
+    if record.digest != made:
+        raise CorruptDataError(f"damaged checkpoint: digest {record.digest[:12]}, expected {made[:12]} of its files", url)
     return record
 
 

@@ -22,7 +22,7 @@ class UNetConfig:
     attention: tuple[bool, ...] = (False, False, True)
     """Whether a resolution has self-attention; one entry per width."""
     head_dim: int = 32
-    """Channels of one attention head."""
+    """Channels of one attention head; divides every width with attention."""
     norm_groups: int = 32
     """Groups of the group normalisation; divides every width."""
     dropout: float = 0.0
@@ -33,11 +33,14 @@ class UNetConfig:
             raise ConfigError(
                 f"attention must have one entry per width, got {len(self.attention)} for {len(self.widths)} widths"
             )
-        for width in self.widths:
+        for name in ("blocks", "head_dim", "norm_groups"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for width, attend in zip(self.widths, self.attention, strict=True):
             if width < 1 or width % self.norm_groups:
                 raise ConfigError(f"norm_groups must divide every width, got {self.norm_groups} for widths {self.widths}")
-        if self.blocks < 1:
-            raise ConfigError(f"blocks must be at least 1, got {self.blocks}")
+            if attend and width % self.head_dim:
+                raise ConfigError(f"head_dim must divide every width with attention, got {self.head_dim} for width {width}")
         if not 0 <= self.dropout < 1:
             raise ConfigError(f"dropout must be in [0, 1), got {self.dropout}")
 

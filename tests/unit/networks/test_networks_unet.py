@@ -79,7 +79,7 @@ def test_channels_last_changes_the_layout_and_not_the_result() -> None:
         ({"dropout": 1.0}, r"dropout must be in \[0, 1\), got 1.0"),
         ({"norm_groups": 0}, "norm_groups must be at least 1, got 0"),
         ({"head_dim": 0}, "head_dim must be at least 1, got 0"),
-        ({"attention": (False, False, True), "head_dim": 48}, "head_dim"),
+        ({"attention": (False, False, True), "head_dim": 48}, "head_dim must divide every width with attention, got 48 for width 256"),
     ],
     ids=str,
 )
