@@ -39,7 +39,8 @@ def load_config(kind: type[_Config], url: str) -> _Config:
         hint = f"; did you mean {nearest[0]}?" if nearest else f"; expected one of {', '.join(sorted(known))}"
         raise ConfigError(f"unknown field {name} in {url}{hint}")
     try:
-        return TypeAdapter(kind).validate_python(values)
+        # As JSON, where strictness still lets a list be a tuple and 1 a float, but not "1" or true an integer.
+        return TypeAdapter(kind).validate_json(json.dumps(values), strict=True)
     except ConfigError as error:
         raise ConfigError(f"{error}, in {url}") from error
     except ValidationError as error:

@@ -15,7 +15,7 @@ from pipeline.errors import CommitConflict, ConfigError, CorruptDataError, Perma
 from pipeline.plans.generate_plan import GeneratePlan
 from pipeline.runtime.console import say
 from pipeline.runtime.generator import Generator, GeneratorArgs
-from pipeline.runtime.hub import HubView, start_hub, value_of
+from pipeline.runtime.hub import HubAddress, HubView, start_hub, value_of
 from pipeline.runtime.session import fitting_cpus, total
 from pipeline.runtime.stopping import StopRequest, stop_on_sigterm
 from pipeline.runtime.watch import watched
@@ -81,12 +81,13 @@ def run_generation(plan: GeneratePlan) -> GenerateOutcome:
         SwissrollError: What stopped the job; committed parts stay.
     """
     c = plan.config
-    hub = start_hub("generate", c.metrics_port, GENERATE_METRICS_PORT)
-    say(f"metrics: {ray.get(hub.url.remote())}")
+    started = start_hub("generate", c.metrics_port, GENERATE_METRICS_PORT)
+    hub = started.handle
+    say(f"metrics: {started.metrics_url}")
     samples = SampleSet(c.output)
     labels = {"job_kind": "generate", "run": c.output.rpartition("/")[2], "preset": "", "version": code_version()}
     ray.get([hub.commit.remote(JOB_INFO.name, 1, labels), hub.commit.remote(TARGET_ROWS.name, c.num_samples)])
-    workers = _start_workers(plan, hub)
+    workers = _start_workers(plan, started.address)
     dispatch = _Dispatch(plan, samples.committed(), workers, hub)
     with stop_on_sigterm() as stop, watched(hub, ProgressReporter("generate", "row"), dispatch.point, stop):
         dispatch.run(stop)
@@ -101,7 +102,7 @@ def run_generation(plan: GeneratePlan) -> GenerateOutcome:
     )
 
 
-def _start_workers(plan: GeneratePlan, hub: ActorHandle) -> list[ActorHandle]:
+def _start_workers(plan: GeneratePlan, hub: HubAddress) -> list[ActorHandle]:
     c = plan.config
     gpus = int(total("GPU")) if c.accelerator in ("auto", "gpu") else 0
     if c.accelerator == "gpu" and not gpus:

@@ -6,19 +6,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from ray.actor import ActorHandle
 
 from pipeline import storage
 from pipeline.checkpoints import load_model
 from pipeline.errors import CorruptDataError
 from pipeline.generation import GenerationSpec, ImageSampler, encode_png
+from pipeline.runtime.hub import HubAddress
 from pipeline.samples import PartRange, PartRecord, SampleSet, encode_part
 from pipeline.telemetry import IMAGES_GENERATED, STORAGE_RETRIES, Tally
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GeneratorArgs:
-    """What a sampler actor is made from, in one value (see `LoaderArgs`)."""
+    """What a sampler actor is made from; it must still be there when Ray restarts the actor, so no handle is among it."""
 
     name: str
     """Place of the worker in the job, for metrics."""
@@ -32,7 +32,7 @@ class GeneratorArgs:
     """Goes into every part's schema metadata."""
     threads: int
     """CPU threads of torch."""
-    hub: ActorHandle
+    hub: HubAddress
     """Where counts go."""
 
 
@@ -40,25 +40,14 @@ class Generator:
     """Turns ranges of sample numbers into committed parts.
 
     Its calls run in two threads: while one encodes and commits its part, the other already samples the next.
-
-    Raises:
-        CorruptDataError: The checkpoint is damaged, or is not the one the specification names.
     """
 
     def __init__(self, args: GeneratorArgs) -> None:
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        if device.type == "cpu":
-            torch.set_num_threads(args.threads)
-        loaded = load_model(args.checkpoint)
-        if loaded.digest != args.spec.checkpoint_digest:
-            raise CorruptDataError(
-                f"the checkpoint changed: digest {loaded.digest[:12]}, expected {args.spec.checkpoint_digest[:12]}",
-                args.checkpoint,
-            )
         self._args = args
-        self._sampler = ImageSampler(loaded.model, args.spec, device)
+        self._hub = args.hub.connect()
         self._samples = SampleSet(args.output)
         self._sampling = threading.Lock()
+        self._sampler: ImageSampler | None = None
         self._tally = Tally(args.name, time.time_ns())
 
     def make_part(self, part: PartRange) -> PartRecord:
@@ -66,10 +55,11 @@ class Generator:
 
         Raises:
             StorageError: The part could not be written.
-            CommitConflict: The part's name holds something else.
+            CorruptDataError: The checkpoint is damaged or is not the one the specification names, or something else is
+                stored under the part's name.
         """
         with self._sampling:
-            images = self._sampler.images(part.first, part.rows, self._count)
+            images = self._loaded().images(part.first, part.rows, self._count)
         labels = self._args.spec.labels_of(part.first, part.rows)
         data = encode_part(
             first=part.first,
@@ -80,9 +70,25 @@ class Generator:
         record = self._samples.commit(part.first, data, part.rows)
         for operation, count in storage.retries().items():
             self._tally.reach(STORAGE_RETRIES, count, operation=operation)
-        self._args.hub.report.remote(self._tally.report())
+        self._hub.report.remote(self._tally.report())
         return record
 
     def _count(self, rows: int) -> None:
         self._tally.add(IMAGES_GENERATED, rows)
-        self._args.hub.report.remote(self._tally.report())
+        self._hub.report.remote(self._tally.report())
+
+    def _loaded(self) -> ImageSampler:
+        """The sampler, made at the first part: an error in a constructor would reach the driver as text only."""
+        if self._sampler is None:
+            args = self._args
+            device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+            if device.type == "cpu":
+                torch.set_num_threads(args.threads)
+            loaded = load_model(args.checkpoint)
+            if loaded.digest != args.spec.checkpoint_digest:
+                raise CorruptDataError(
+                    f"the checkpoint changed: digest {loaded.digest[:12]}, expected {args.spec.checkpoint_digest[:12]}",
+                    args.checkpoint,
+                )
+            self._sampler = ImageSampler(loaded.model, args.spec, device)
+        return self._sampler

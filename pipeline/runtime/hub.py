@@ -1,5 +1,6 @@
 """The hub: one named actor a job, on the driver's node, that adds up the workers' numbers, serves them and passes on "stop"."""
 
+import uuid
 from dataclasses import dataclass
 from typing import cast
 
@@ -8,9 +9,11 @@ from ray.actor import ActorHandle
 from ray.exceptions import RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from pipeline.runtime.session import NAMESPACE
 from pipeline.telemetry import Exporter, HubState, JobKind, Report, SeriesKey, metrics_of
 from pipeline.telemetry.declarations import ALL_METRICS
 
+START_TIMEOUT_S = 120.0
 _BY_NAME = {metric.name: metric for metric in ALL_METRICS}
 
 
@@ -34,26 +37,21 @@ class Hub:
     def __init__(self, job: JobKind) -> None:
         self._state = HubState(metrics_of(job))
         self._exporter = Exporter(self._state)
-        self._port = 0
         self._messages: list[str] = []
         self._stop_requested = False
         self._last_step_allowed = -1
 
-    def serve(self, port: int, strict: bool) -> None:
-        """Begins to serve metrics.
+    def serve(self, port: int, strict: bool) -> str:
+        """Starts serving and returns the address that Prometheus scrapes.
 
         Args:
             port: Port to serve on.
             strict: Whether no other port will do.
 
         Raises:
-            ConfigError: The port is taken.
+            ConfigError: The port, or all that were tried, are taken.
         """
-        self._port = self._exporter.serve(port, strict)
-
-    def url(self) -> str:
-        """Returns the address that Prometheus scrapes."""
-        return f"http://{ray.util.get_node_ip_address()}:{self._port}/metrics"
+        return f"http://{ray.util.get_node_ip_address()}:{self._exporter.serve(port, strict)}/metrics"
 
     def report(self, report: Report) -> None:
         """Takes in a worker's counts."""
@@ -84,8 +82,37 @@ class Hub:
         return True
 
 
-def start_hub(job: JobKind, port: int | None, usual_port: int) -> ActorHandle:
-    """Starts the hub on the driver's node and returns its handle once it serves.
+@dataclass(frozen=True, slots=True)
+class HubAddress:
+    """How actors that Ray may restart find the hub.
+
+    By name: a handle among an actor's constructor arguments lives in the object store, and the restart fails once it is gone.
+    """
+
+    name: str
+    """Name of the hub's actor, unique to the job."""
+
+    def connect(self) -> ActorHandle:
+        """Returns the hub's handle.
+
+        Raises:
+            ValueError: The hub is gone, as it is when the job has ended.
+        """
+        return ray.get_actor(self.name, namespace=NAMESPACE)
+
+
+@dataclass(frozen=True, slots=True)
+class StartedHub:
+    """A hub that serves."""
+
+    handle: ActorHandle
+    address: HubAddress
+    metrics_url: str
+    """What Prometheus scrapes."""
+
+
+def start_hub(job: JobKind, port: int | None, usual_port: int) -> StartedHub:
+    """Starts the hub on the driver's node and returns it once it serves.
 
     Args:
         job: Which job's metrics are served.
@@ -96,12 +123,16 @@ def start_hub(job: JobKind, port: int | None, usual_port: int) -> ActorHandle:
         ConfigError: The port is taken.
     """
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    hub = cast(ActorHandle, ray.remote(Hub).options(num_cpus=0, scheduling_strategy=here).remote(job))
+    address = HubAddress(f"hub-{uuid.uuid4().hex}")
+    options = ray.remote(Hub).options(name=address.name, namespace=NAMESPACE, num_cpus=0, scheduling_strategy=here)
+    hub = cast(ActorHandle, options.remote(job))
     try:
-        ray.get(hub.serve.remote(usual_port if port is None else port, port is not None), timeout=120)
+        url = cast(
+            str, ray.get(hub.serve.remote(usual_port if port is None else port, port is not None), timeout=START_TIMEOUT_S)
+        )
     except RayTaskError as error:
         raise error.cause from error
-    return hub
+    return StartedHub(hub, address, url)
 
 
 def value_of(values: dict[str, float], key: SeriesKey, default: float = 0.0) -> float:

@@ -9,6 +9,7 @@ from ray.actor import ActorHandle
 
 from pipeline import storage
 from pipeline.order import StreamOrder
+from pipeline.runtime.hub import HubAddress
 from pipeline.shards import ShardIndex
 from pipeline.stream import BatchArrays, ImageSpec, SliceReader
 from pipeline.telemetry import IMAGES_STREAMED, LOADER_DEMAND_WAIT_SECONDS, STORAGE_RETRIES, Tally
@@ -18,8 +19,7 @@ REPORT_EVERY_S = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoaderArgs:
-    """What a loader is made from, in one value: it must still be there when Ray restarts the actor, and a handle that is an
-    argument of its own would be kept in the object store."""
+    """What a loader is made from; it must still be there when Ray restarts the actor, so no handle is among it."""
 
     name: str
     """Place of the loader in the job, for metrics."""
@@ -29,7 +29,7 @@ class LoaderArgs:
     """Its order."""
     image: ImageSpec
     """What images are decoded to."""
-    hub: ActorHandle
+    hub: HubAddress
     """Where counts go."""
 
 
@@ -38,6 +38,7 @@ class Loader:
 
     def __init__(self, args: LoaderArgs) -> None:
         self._args = args
+        self._hub = args.hub.connect()
         self._tally = Tally(args.name, time.time_ns())
         self._readers: dict[tuple[int, int], SliceReader] = {}
         self._idle_since = time.perf_counter()
@@ -60,7 +61,7 @@ class Loader:
             self._tally.reach(STORAGE_RETRIES, count, operation=operation)
         now = time.perf_counter()
         if now - self._reported_at > REPORT_EVERY_S:
-            args.hub.report.remote(self._tally.report())
+            self._hub.report.remote(self._tally.report())
             self._reported_at = now
         self._idle_since = time.perf_counter()
         return rows

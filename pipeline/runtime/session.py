@@ -12,6 +12,7 @@ from ray._private.services import canonicalize_bootstrap_address
 from pipeline.errors import ConfigError
 
 NAMESPACE = "swissroll"
+RAY_CPU_UNIT = 1e-4  # CPUs; what Ray counts resources in
 # Ray itself asks a cluster that is gone for more than ten minutes before it gives up.
 CONNECT_TIMEOUT_S = 10.0
 _log = logging.getLogger(__name__)
@@ -89,9 +90,19 @@ def fitting_cpus(wanted: list[tuple[int, float]], share: bool) -> float:
         wanted: (number of processes, CPUs each) for every kind of process.
         share: Whether to shrink reservations; otherwise the factor is 1 and Ray waits for the cluster to grow.
     """
+    return sharing_factor(wanted, total("CPU")) if share else 1.0
+
+
+def sharing_factor(wanted: list[tuple[int, float]], available: float) -> float:
+    """Returns the largest factor, in [0, 1], with which all reservations fit into the CPUs there are.
+
+    Args:
+        wanted: (number of processes, CPUs each) for every kind of process.
+        available: CPUs of the cluster; where there is none, nothing is shared and the factor is 1.
+    """
     demand = sum(count * cpus for count, cpus in wanted)
-    available = total("CPU")
-    if not share or demand <= available or available <= 0:
+    if demand <= available or available <= 0:
         return 1.0
-    # Ray counts in ten-thousandths; a little less than the exact share keeps the sum within what is there.
-    return int(available / demand * 10_000 - 1) / 10_000
+    # Ray rounds each reservation to its unit, which must not lift the sum above what is there.
+    spare = RAY_CPU_UNIT * sum(count for count, _ in wanted)
+    return max(0.0, available - spare) / demand

@@ -61,8 +61,9 @@ def run_training(plan: TrainPlan) -> TrainOutcome:
         ray.train.TrainingFailedError: Workers died more often than the configuration allows.
     """
     c = plan.config
-    hub = start_hub("train", c.metrics_port, TRAIN_METRICS_PORT)
-    say(f"metrics: {ray.get(hub.url.remote())}")
+    started = start_hub("train", c.metrics_port, TRAIN_METRICS_PORT)
+    hub = started.handle
+    say(f"metrics: {started.metrics_url}")
     write_run_config(c.run_dir, plan.identity, c.to_json())
     first_step = _newest_step(c.run_dir)
     labels = {"job_kind": "train", "run": c.run_dir.rpartition("/")[2], "preset": c.preset, "version": code_version()}
@@ -75,7 +76,7 @@ def run_training(plan: TrainPlan) -> TrainOutcome:
     loaders = start_loaders(
         c.workers.num_loaders,
         c.workers.cpus_per_loader * factor,
-        LoaderArgs(name="loader", index=plan.index, order=plan.order, image=plan.image, hub=hub),
+        LoaderArgs(name="loader", index=plan.index, order=plan.order, image=plan.image, hub=started.address),
     )
     args = TrainerArgs(plan, loaders, hub, max(1, int(c.workers.cpus_per_worker)), first_step)
     scaling = ray.train.ScalingConfig(

@@ -1,13 +1,22 @@
 import os
 import shutil
+import socket
+import sys
 import tempfile
+import threading
+import urllib.request
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from job_runs import JobHere, Place
+from job_runs import Ended, JobHere, Place
 
-TRAIN = ("digits", "--steps", 60)
+STEPS = 60
+BATCH_SIZE = 64
+TRAIN = ("digits", "--steps", STEPS, "--batch-size", BATCH_SIZE)
+ROWS, PART_ROWS = 600, 20
+GENERATE = ("--num-samples", ROWS, "--part-rows", PART_ROWS, "--batch-rows", PART_ROWS, "--sampler-steps", 8)
 
 
 @pytest.fixture
@@ -20,7 +29,7 @@ def alone() -> Iterator[Place]:
     """A place where no Ray runs: every job starts a local one of its own."""
     folder = tempfile.mkdtemp(prefix="swr-")  # short, as Ray puts Unix sockets below it, whose names may have 107 bytes
     env = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
-    yield Place(env={**env, "RAY_TMPDIR": folder, "OMP_NUM_THREADS": "1"})
+    yield Place(env={**env, "RAY_TMPDIR": folder, "RAY_AUTH_MODE": "disabled", "OMP_NUM_THREADS": "1"})
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -33,10 +42,110 @@ def shards(alone: Place, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scraped:
+    """A job that ran undisturbed, and what its metrics endpoint served meanwhile."""
+
+    folder: Path
+    """Its run folder or output."""
+    port: int
+    """The port it was told to serve on."""
+    ended: Ended
+    """How it ended."""
+    scrapes: list[str]
+    """What was scraped, oldest first."""
+
+
 @pytest.fixture(scope="session")
-def trained(alone: Place, shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a finished training run that nothing disturbed."""
+def training(alone: Place, shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Scraped:
+    """Training on a local Ray, undisturbed."""
     run = tmp_path_factory.mktemp("undisturbed") / "run"
-    done = alone.run("train.py", *TRAIN, "--data", shards, "--run-dir", run)
-    assert done.code == 0, done
-    return run
+    return scraped(alone, run, "train.py", *TRAIN, "--data", shards, "--run-dir", run)
+
+
+@pytest.fixture(scope="session")
+def trained(training: Scraped) -> Path:
+    """The run folder of the undisturbed training."""
+    return training.folder
+
+
+@pytest.fixture(scope="session")
+def generation(alone: Place, trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Scraped:
+    """Generation from the undisturbed training on a local Ray, undisturbed."""
+    output = tmp_path_factory.mktemp("undisturbed") / "samples"
+    return scraped(alone, output, "generate.py", *GENERATE, "--checkpoint", trained, "--output", output)
+
+
+@pytest.fixture(scope="session")
+def generated(generation: Scraped) -> Path:
+    """The output of the undisturbed generation."""
+    return generation.folder
+
+
+def scraped(place: Place, folder: Path, script: str, *args: object) -> Scraped:
+    """Runs a job to its end and reads its metrics all the while, as fast as they come."""
+    port = free_port()
+    done, scrapes = threading.Event(), []
+
+    def scrape() -> None:
+        while not done.wait(0.02):
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+                    scrapes.append(answer.read().decode())
+            except OSError:
+                continue  # not serving yet, or not any more
+
+    thread = threading.Thread(target=scrape)
+    thread.start()
+    try:
+        ended = place.run(script, *args, "--metrics-port", port)
+    finally:
+        done.set()
+        thread.join()
+    assert ended.code == 0, ended
+    return Scraped(folder=folder, port=port, ended=ended, scrapes=scrapes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cluster:
+    """A Ray cluster of one node, as `ray start --head` makes it."""
+
+    place: Place
+    """Jobs started here find the cluster through RAY_ADDRESS."""
+    jobs_url: str
+    """Where jobs are submitted."""
+
+
+@pytest.fixture(scope="session")
+def cluster(alone: Place) -> Iterator[Cluster]:
+    port, dashboard, client, agent = (free_port() for _ in range(4))
+    folder = tempfile.mkdtemp(prefix="swr-")
+    scripts = Path(sys.executable).parent
+    env = {**alone.env, "PATH": f"{scripts}:{os.environ['PATH']}"}  # submitted jobs say `python`
+    head = Place(env=env).start_command(
+        scripts / "ray", "start", "--head", "--block", "--disable-usage-stats", "--num-cpus", 2,
+        "--object-store-memory", 300_000_000, "--temp-dir", folder, "--port", port, "--ray-client-server-port", client,
+        "--include-dashboard", "true", "--dashboard-host", "127.0.0.1", "--dashboard-port", dashboard,
+        "--dashboard-agent-listen-port", agent,
+    )  # fmt: skip
+    try:
+        url = f"http://127.0.0.1:{dashboard}"
+        head.until(lambda: "Ray runtime started" in head.out() and _answers(f"{url}/api/version"), "the cluster's start")
+        yield Cluster(place=Place(env={**env, "RAY_ADDRESS": f"127.0.0.1:{port}"}), jobs_url=url)
+    finally:
+        head.kill_all()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5):
+            return True
+    except OSError:
+        return False

@@ -1,21 +1,20 @@
 """Running the job scripts as a user does: inside this process where that is enough, or as processes of their own."""
 
 import os
-import re
 import runpy
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PATIENCE_S = 240.0  # for a job that should end, or a file that should appear; reached only when something is broken
+PATIENCE_S = 300.0  # for a job that should end, or for what it should do; reached only when something is broken
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +50,93 @@ class JobHere:
         return Ended(end.value.code, out, err)
 
 
+class Job:
+    """A command that runs, in a session of its own, which everything it starts stays in. Output goes to files: a pipe would
+    be held open by whatever outlives the command."""
+
+    def __init__(self, command: tuple[object, ...], env: dict[str, str], cwd: Path) -> None:
+        self._out, self._err = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115 (closed by wait)
+        self._process = subprocess.Popen(
+            [str(part) for part in command], env=env, cwd=cwd, stdout=self._out, stderr=self._err, start_new_session=True
+        )
+
+    def out(self) -> str:
+        """What it said on standard output so far."""
+        return _content(self._out.fileno())
+
+    def wait(self) -> Ended:
+        """How it ended; fails the test where it does not."""
+        try:
+            code = self._process.wait(PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            pytest.fail(f"{self._process.args} did not end{self._said()}")
+        finally:
+            if self._process.returncode is None:
+                self.kill_all()
+        ended = Ended(code, self.out(), _content(self._err.fileno()))
+        self._out.close()
+        self._err.close()
+        return ended
+
+    def until(self, condition: Callable[[], object], what: str) -> None:
+        """Waits for what the running job brings about."""
+        deadline = time.monotonic() + PATIENCE_S
+        while not condition():
+            if self._process.poll() is not None:
+                pytest.fail(f"the job ended with {self._process.returncode} before: {what}{self._said()}")
+            if time.monotonic() > deadline:
+                self.kill_all()
+                pytest.fail(f"waited in vain for: {what}{self._said()}")
+            time.sleep(0.02)
+
+    def signal(self, number: signal.Signals) -> None:
+        """A signal to the command itself."""
+        self._process.send_signal(number)
+
+    def kill_worker(self, title: str) -> None:
+        """SIGKILL to one process of the local Ray, by the class of its actor; waits for one to be there."""
+        found: list[int] = []
+        self.until(lambda: found.extend(session_members(self._process.pid, f"ray::{title}")) or found, f"a {title}")
+        os.kill(found[0], signal.SIGKILL)
+
+    def kill_all(self) -> None:
+        """SIGKILL to everything in the session, until nothing is left."""
+        kill_session(self._process.pid)
+        self._process.wait()
+
+    def _said(self) -> str:
+        return f"\n{self.out()}\n{_content(self._err.fileno())}"
+
+
+def _content(descriptor: int) -> str:
+    return os.pread(descriptor, os.fstat(descriptor).st_size, 0).decode()
+
+
+def kill_session(session: int) -> None:
+    """SIGKILL to everything in a session, until nothing is left."""
+    while found := session_members(session):
+        for pid in found:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        time.sleep(0.05)
+
+
+def session_members(session: int, title: str = "") -> list[int]:
+    """The living processes of a session whose command line begins with `title`."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            state, _, _, its_session = (folder / "stat").read_text().rpartition(")")[2].split()[:4]
+            command = (folder / "cmdline").read_bytes().decode(errors="replace")
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(its_session) == session and state != "Z" and command.startswith(title):
+            found.append(int(folder.name))
+    return found
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
     """Where jobs run: the environment that decides which Ray they find."""
@@ -58,65 +144,17 @@ class Place:
     env: dict[str, str]
     cwd: Path = ROOT
 
-    def start(self, script: str, *args: object) -> subprocess.Popen[str]:
-        """A job in a process group of its own."""
-        return self.start_command(sys.executable, str(ROOT / "jobs" / script), *args)
+    def start(self, script: str, *args: object) -> Job:
+        """A job as a process of its own."""
+        return self.start_command(sys.executable, ROOT / "jobs" / script, *args)
 
-    def start_command(self, *command: object) -> subprocess.Popen[str]:
-        """Any command here, in a process group of its own."""
-        return subprocess.Popen(
-            [str(part) for part in command],
-            env=self.env,
-            cwd=self.cwd,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
+    def start_command(self, *command: object) -> Job:
+        """Any command."""
+        return Job(command, self.env, self.cwd)
 
     def run(self, script: str, *args: object) -> Ended:
         """A job from start to end."""
-        return ended(self.start(script, *args))
-
-
-def ended(job: subprocess.Popen[str]) -> Ended:
-    """Waits for a job."""
-    try:
-        out, err = job.communicate(timeout=PATIENCE_S)
-    except subprocess.TimeoutExpired:
-        kill_group(job)
-        out, err = job.communicate()
-        pytest.fail(f"{job.args} did not end\n{out}\n{err}")
-    return Ended(job.returncode, out, err)
-
-
-@contextmanager
-def running(job: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
-    """Kills the job's whole process group if a test leaves it behind."""
-    try:
-        yield job
-    finally:
-        kill_group(job)
-        job.communicate()
-
-
-def kill_group(job: subprocess.Popen[str]) -> None:
-    """SIGKILL to every process that still is in the job's group."""
-    try:
-        os.killpg(job.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
-
-
-def wait_until(condition: Callable[[], object], job: subprocess.Popen[str], what: str) -> None:
-    """Waits for a condition that a running job brings about."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        if job.poll() is not None:
-            out, err = job.communicate()
-            pytest.fail(f"the job ended with {job.returncode} before: {what}\n{out}\n{err}")
-        assert time.monotonic() < deadline, f"waited in vain for: {what}"
-        time.sleep(0.02)
+        return self.start(script, *args).wait()
 
 
 def checkpoint_steps(run: Path) -> list[int]:
@@ -126,10 +164,20 @@ def checkpoint_steps(run: Path) -> list[int]:
 
 def commits(output: Path) -> list[str]:
     """Names of the committed parts."""
-    return sorted(found.name for found in output.glob("commits/*") if re.fullmatch(r"\d{12}-.*", found.name))
+    return sorted(found.name for found in output.glob("commits/[0-9]*"))
 
 
 def content(folder: Path, *names: str) -> dict[str, bytes]:
-    """Every file below these entries of a folder, by its path in the folder."""
-    found = (file for name in names for file in [folder / name, *(folder / name).rglob("*")] if file.is_file())
+    """Every file at or below these entries of a folder, by its path in the folder."""
+    found = [file for name in names for file in [folder / name, *(folder / name).rglob("*")] if file.is_file()]
+    assert found, folder
     return {str(file.relative_to(folder)): file.read_bytes() for file in found}
+
+
+# What must be the same, byte for byte, however a job was started and disturbed.
+SET = ("data", "commits", "manifest.json", "run.json", "README.md")
+
+
+def trained_weights(run: Path, step: int) -> dict[str, bytes]:
+    """The files of a checkpoint that are a function of configuration and step alone (training.json names the run's folder)."""
+    return content(run / "checkpoints" / f"step-{step:09d}", "unet", "scheduler", "model.json", "training.safetensors")

@@ -13,9 +13,7 @@ from pipeline.networks import UNetConfig
 
 NETWORK = UNetConfig(widths=(8, 16), blocks=1, attention=(False, True), norm_groups=4, head_dim=8)
 LABELLED = ModelConfig(image=ImageConfig(size=8, channels=1, num_classes=4), network=NETWORK)
-PLAIN = ModelConfig(
-    image=ImageConfig(size=12, channels=3), family=DiffusionConfig(label_dropout=0.0), network=NETWORK
-)
+PLAIN = ModelConfig(image=ImageConfig(size=12, channels=3), family=DiffusionConfig(label_dropout=0.0), network=NETWORK)
 
 
 def test_all_levels_come_back_as_they_went_in() -> None:
@@ -85,9 +83,7 @@ def test_dropped_labels_become_the_null_label() -> None:
     assert abs(float((seen[0] == 4).float().mean()) - 0.3) < 0.05
 
 
-@pytest.mark.parametrize(
-    ("field", "value"), [("size", 0), ("channels", 2), ("num_classes", -1)]
-)
+@pytest.mark.parametrize(("field", "value"), [("size", 0), ("channels", 2), ("num_classes", -1)])
 def test_a_bad_image_is_named(field: str, value: int) -> None:
     with pytest.raises(ConfigError, match=rf"{field}.*got {value}"):
         ImageConfig(**{field: value})

@@ -1,0 +1,143 @@
+"""The plan of a generation job: the checkpoint found, the output compared, the open parts listed, nothing written."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.errors import ConfigError, ResumeMismatch
+from pipeline.generation import encode_png
+from pipeline.plans.commands import parse_generate
+from pipeline.plans.generate_config import GenerateConfig
+from pipeline.plans.generate_plan import GeneratePlan, plan_generation
+from pipeline.samples import PartRange, SampleSet, encode_part
+
+
+def planned(run: str, output: Path, *flags: str, samples: int = 25) -> GeneratePlan:
+    line = [
+        "--checkpoint",
+        run,
+        "--output",
+        str(output),
+        "--num-samples",
+        str(samples),
+        "--part-rows",
+        "10",
+        "--batch-rows",
+        "4",
+    ]
+    return plan_generation(parse_generate([*line, *flags]).job)
+
+
+def commit(plan: GeneratePlan, part: PartRange) -> None:
+    """Commits a part of a plan, with other pictures than the model would draw."""
+    samples = SampleSet(plan.config.output)
+    samples.open(plan.run_spec(), num_samples=plan.config.num_samples)
+    image = encode_png(np.zeros((8, 8, 1), np.uint8))
+    labels = plan.spec.labels_of(part.first, part.rows)
+    data = encode_part(
+        first=part.first,
+        images=[image] * part.rows,
+        labels=None if labels is None else labels.tolist(),
+        provenance=plan.run_spec(),
+    )
+    samples.commit(part.first, data, part.rows)
+
+
+def test_a_new_output_has_all_parts_open_and_stays_untouched(run: str, tmp_path: Path) -> None:
+    plan = planned(run, tmp_path / "out")
+    # Twelve is the smallest multiple of four that is not below ten.
+    assert plan.open_parts == [PartRange(0, 12), PartRange(12, 12), PartRange(24, 1)]
+    assert (plan.spec.part_rows, plan.spec.batch_rows, plan.committed_rows) == (12, 4, 0)
+    assert plan.checkpoint == f"{run}/checkpoints/step-000000001"
+    assert plan.spec.labels == tuple(range(10))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_description_says_what_will_be_made(run: str, tmp_path: Path) -> None:
+    told = dict(planned(run, tmp_path / "out", "--sampler", "heun", "--sampler-steps", "7", "--guidance", "1.5").describe())
+    assert told["samples"] == "25, 0 of them there, 3 parts to make"
+    assert told["sampler"] == "heun, 13 network evaluations, guidance 1.5"
+    assert told["images"] == "1x8x8, labels all, seed 0"
+    assert told["parts"] == "12 rows, sampled 4 at a time"
+
+
+def test_parts_that_are_there_are_not_made_again(run: str, tmp_path: Path) -> None:
+    plan = planned(run, tmp_path / "out")
+    commit(plan, plan.open_parts[1])
+    again = planned(run, tmp_path / "out")
+    assert again.open_parts == [PartRange(0, 12), PartRange(24, 1)]
+    assert again.committed_rows == 12
+    for part in again.open_parts:
+        commit(again, part)
+    assert planned(run, tmp_path / "out").open_parts == []
+
+
+def test_a_set_can_grow_and_not_shrink(run: str, tmp_path: Path) -> None:
+    plan = planned(run, tmp_path / "out")
+    for part in plan.open_parts:
+        commit(plan, part)
+    # The short last part stays as it is; the rows after it are filled up to the next border.
+    assert planned(run, tmp_path / "out", samples=40).open_parts == [PartRange(25, 11), PartRange(36, 4)]
+    with pytest.raises(ResumeMismatch, match="got 20 samples to make, expected at least the 25 committed"):
+        planned(run, tmp_path / "out", samples=20)
+
+
+@pytest.mark.parametrize(
+    ("flags", "name"),
+    [
+        (("--seed", "1"), "generation.seed"),
+        (("--sampler", "ddim"), "generation.sampler.name"),
+        (("--sampler-steps", "9"), "generation.sampler.steps"),
+        (("--guidance", "2"), "generation.guidance"),
+        (("--labels", "3"), "generation.labels"),
+        (("--part-rows", "20"), "generation.part_rows"),
+        (("--batch-rows", "2"), "generation.batch_rows"),
+    ],
+)
+def test_an_output_of_another_specification_is_refused(run: str, tmp_path: Path, flags: tuple[str, ...], name: str) -> None:
+    plan = planned(run, tmp_path / "out")
+    commit(plan, plan.open_parts[0])
+    assert planned(run, tmp_path / "out", "--num-workers", "3", "--max-part-failures", "0").committed_rows == 12
+    with pytest.raises(ResumeMismatch, match=f"belongs to another run: .*{name}: got "):
+        planned(run, tmp_path / "out", *flags)
+
+
+@pytest.mark.parametrize("flag", ["checkpoint", "output", "num_samples"])
+def test_a_missing_flag_is_named(run: str, tmp_path: Path, flag: str) -> None:
+    config = GenerateConfig(checkpoint=run, output=str(tmp_path), num_samples=1)
+    missing = f"--{flag.replace('_', '-')} is missing; expected a"
+    with pytest.raises(ConfigError, match=missing):
+        plan_generation(replace(config, **{flag: 0 if flag == "num_samples" else ""}))
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (("--labels", "10"), "got class 10, expected 0 to 9"),
+        (("--sampler-steps", "100000"), "100000"),
+        (("--eta", "2", "--sampler", "ddim"), "eta"),
+        (("--sampler-steps", "1001"), "1001"),
+    ],
+)
+def test_what_the_checkpoint_cannot_do_is_refused_before_anything_starts(
+    run: str, tmp_path: Path, flags: tuple[str, ...], says: str
+) -> None:
+    with pytest.raises(ConfigError, match=says):
+        planned(run, tmp_path / "out", *flags)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_checkpoint_that_is_missing_or_damaged_is_refused(run: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"gone does not exist; expected a run folder or a checkpoint folder"):
+        planned(str(tmp_path / "gone"), tmp_path / "out")
+    copy = shutil.copytree(run, tmp_path / "run")
+    checkpoint = copy / "checkpoints" / "step-000000001"
+    (checkpoint / "model.json").write_text((checkpoint / "model.json").read_text().replace("8", "9", 1))
+    with pytest.raises(ConfigError, match=r"model\.json.*SHA-256|SHA-256.*model\.json"):
+        planned(str(copy), tmp_path / "out")
+    (checkpoint / "model.json").unlink()
+    with pytest.raises(ConfigError, match=r"model\.json is missing"):
+        planned(str(checkpoint), tmp_path / "out")
