@@ -8,7 +8,7 @@ export PYRIGHT_PYTHON_CACHE_DIR := $(CURDIR)/$(VENV)/pyright
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 DEMO_DIR ?= demo-output
 
-.PHONY: setup demo check test bench clean
+.PHONY: setup demo check test clean
 
 setup: $(STAMP)
 
@@ -27,16 +27,13 @@ check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-cache
-	$(BIN)/codespell pipeline jobs tests cluster docs benchmarks README.md Makefile pyproject.toml ray_cluster.yaml
+	$(BIN)/codespell pipeline jobs tests cluster docs README.md Makefile pyproject.toml ray_cluster.yaml
 	$(BIN)/pyright
 
 # Rooms in parallel, one thread each; then the jobs, which bring their own processes, one after another.
 test: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --ignore tests/jobs --ignore tests/ray
-	$(BIN)/python -m pytest tests/jobs tests/ray
-
-bench: $(STAMP)
-	$(BIN)/python benchmarks/stream.py
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --ignore tests/jobs
+	$(BIN)/python -m pytest tests/jobs
 
 clean:
 	rm -rf $(VENV) $(DEMO_DIR) build *.egg-info .pytest_cache .ruff_cache .hypothesis

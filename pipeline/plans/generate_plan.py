@@ -12,6 +12,7 @@ from pipeline.families import SamplerConfig, make_schedule, sampler_table
 from pipeline.generation import GenerationSpec, parse_labels
 from pipeline.models import ModelConfig
 from pipeline.plans.generate_config import GenerateConfig
+from pipeline.plans.metrics_port import check_metrics_port
 from pipeline.plans.output_folder import output_url
 from pipeline.samples import PartRange, SampleSet, open_ranges
 from pipeline.version import code_version
@@ -67,6 +68,7 @@ def plan_generation(config: GenerateConfig) -> GeneratePlan:
     if not config.checkpoint:
         raise ConfigError("--checkpoint is missing; expected a path or URL")
     config = replace(config, output=output_url("--output", config.output))
+    check_metrics_port(config.metrics_port)
     if config.num_samples < 1:
         raise ConfigError("--num-samples is missing; expected a number of at least 1")
     try:

@@ -17,15 +17,15 @@ def mnist() -> TrainConfig:
     """Handwritten digits, 28x28 grey, by class; sized for a few minutes on two CPU cores."""
     return TrainConfig(
         preset="mnist",
-        steps=1200,
+        steps=800,
         checkpoint_every_s=30.0,
         model=ModelConfig(
             image=ImageConfig(size=28, channels=1, num_classes=10),
             family=DiffusionConfig(schedule="cosine", prediction="v", label_dropout=0.1),
             network=UNetConfig(widths=(16, 32, 64), blocks=1, attention=(False, False, False), norm_groups=8),
         ),
-        stream=StreamConfig(batch_size=64, window=512),
-        optim=OptimConfig(learning_rate=2e-3, warmup_steps=50, ema_half_life_steps=100),
+        stream=StreamConfig(batch_size=32, window=512),
+        optim=OptimConfig(learning_rate=3e-3, warmup_steps=40, ema_half_life_steps=60),
         workers=WorkerConfig(num_workers=1, num_loaders=1),
     )
 

@@ -8,6 +8,7 @@ from typing import Any
 from pipeline.errors import ConfigError, CorruptDataError, PermanentStorageError
 from pipeline.models.model import num_parameters
 from pipeline.order import StreamOrder
+from pipeline.plans.metrics_port import check_metrics_port
 from pipeline.plans.output_folder import output_url
 from pipeline.plans.run_folder import check_run_folder
 from pipeline.plans.train_config import TrainConfig
@@ -79,6 +80,7 @@ def plan_training(config: TrainConfig, progress: Callable[[int, int], None] | No
     if not config.data:
         raise ConfigError("--data is missing; expected a path or URL")
     config = replace(config, run_dir=output_url("--run-dir", config.run_dir))
+    check_metrics_port(config.metrics_port)
     try:
         index = open_data(config.data, progress=progress)
         _check_first_sample(index, config)

@@ -47,7 +47,7 @@ def _cluster_to_join() -> str | None:
             "through http:// jobs are submitted: ray job submit --address ..."
         )
     try:
-        address = canonicalize_bootstrap_address(None)
+        address = canonicalize_bootstrap_address(None)  # pyright: ignore[reportArgumentType]
     except (ValueError, OSError) as error:
         raise ConfigError(f"got RAY_ADDRESS={named}, expected host:port, auto or local: {error}") from error
     if address is None or _answers(address):

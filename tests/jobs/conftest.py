@@ -29,7 +29,9 @@ def alone() -> Iterator[Place]:
     """A place where no Ray runs: every job starts a local one of its own."""
     folder = tempfile.mkdtemp(prefix="swr-")  # short, as Ray puts Unix sockets below it, whose names may have 107 bytes
     env = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
-    yield Place(env={**env, "RAY_TMPDIR": folder, "RAY_AUTH_MODE": "disabled", "OMP_NUM_THREADS": "1"})
+    place = Place(env={**env, "RAY_TMPDIR": folder, "RAY_AUTH_MODE": "disabled", "OMP_NUM_THREADS": "1"})
+    yield place
+    place.clear()
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -131,7 +133,9 @@ def cluster(alone: Place) -> Iterator[Cluster]:
     try:
         url = f"http://127.0.0.1:{dashboard}"
         head.until(lambda: "Ray runtime started" in head.out() and _answers(f"{url}/api/version"), "the cluster's start")
-        yield Cluster(place=Place(env={**env, "RAY_ADDRESS": f"127.0.0.1:{port}"}), jobs_url=url)
+        place = Place(env={**env, "RAY_ADDRESS": f"127.0.0.1:{port}"})
+        yield Cluster(place=place, jobs_url=url)
+        place.clear()
     finally:
         head.kill_all()
         shutil.rmtree(folder, ignore_errors=True)

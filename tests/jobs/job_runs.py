@@ -8,8 +8,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -55,7 +56,7 @@ class Job:
     be held open by whatever outlives the command."""
 
     def __init__(self, command: tuple[object, ...], env: dict[str, str], cwd: Path) -> None:
-        self._out, self._err = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115 (closed by wait)
+        self._out, self._err = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115 (see _close)
         self._process = subprocess.Popen(
             [str(part) for part in command], env=env, cwd=cwd, stdout=self._out, stderr=self._err, start_new_session=True
         )
@@ -69,13 +70,9 @@ class Job:
         try:
             code = self._process.wait(PATIENCE_S)
         except subprocess.TimeoutExpired:
-            pytest.fail(f"{self._process.args} did not end{self._said()}")
-        finally:
-            if self._process.returncode is None:
-                self.kill_all()
+            self._fail("did not end")
         ended = Ended(code, self.out(), _content(self._err.fileno()))
-        self._out.close()
-        self._err.close()
+        self._close()
         return ended
 
     def until(self, condition: Callable[[], object], what: str) -> None:
@@ -83,10 +80,9 @@ class Job:
         deadline = time.monotonic() + PATIENCE_S
         while not condition():
             if self._process.poll() is not None:
-                pytest.fail(f"the job ended with {self._process.returncode} before: {what}{self._said()}")
+                self._fail(f"ended with {self._process.returncode} before: {what}")
             if time.monotonic() > deadline:
-                self.kill_all()
-                pytest.fail(f"waited in vain for: {what}{self._said()}")
+                self._fail(f"was waited for in vain: {what}")
             time.sleep(0.02)
 
     def signal(self, number: signal.Signals) -> None:
@@ -103,9 +99,16 @@ class Job:
         """SIGKILL to everything in the session, until nothing is left."""
         kill_session(self._process.pid)
         self._process.wait()
+        self._close()
 
-    def _said(self) -> str:
-        return f"\n{self.out()}\n{_content(self._err.fileno())}"
+    def _fail(self, problem: str) -> NoReturn:
+        said = f"{self.out()}\n{_content(self._err.fileno())}"
+        self.kill_all()
+        pytest.fail(f"{self._process.args} {problem}\n{said}")
+
+    def _close(self) -> None:
+        self._out.close()
+        self._err.close()
 
 
 def _content(descriptor: int) -> str:
@@ -143,6 +146,7 @@ class Place:
 
     env: dict[str, str]
     cwd: Path = ROOT
+    started: list[Job] = field(default_factory=list)
 
     def start(self, script: str, *args: object) -> Job:
         """A job as a process of its own."""
@@ -150,7 +154,14 @@ class Place:
 
     def start_command(self, *command: object) -> Job:
         """Any command."""
-        return Job(command, self.env, self.cwd)
+        job = Job(command, self.env, self.cwd)
+        self.started.append(job)
+        return job
+
+    def clear(self) -> None:
+        """Ends what a failed test left running."""
+        for job in self.started:
+            job.kill_all()
 
     def run(self, script: str, *args: object) -> Ended:
         """A job from start to end."""

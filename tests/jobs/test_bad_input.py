@@ -3,6 +3,7 @@
 import io
 import json
 import shutil
+import socket
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -181,6 +182,22 @@ def test_command_line(
 ):
     monkeypatch.chdir(tmp_path)
     refused(job_here, *command, says=says, untouched=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        (*TRAIN, "--data", "shards", "--run-dir", "run"),
+        ("generate.py", "--checkpoint", "run", "--num-samples", "1", "--output", "samples"),
+    ],
+    ids=lambda command: command[0],
+)
+def test_taken_metrics_port(job_here: JobHere, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]):
+    monkeypatch.chdir(tmp_path)
+    with socket.create_server(("0.0.0.0", 0)) as taken:
+        port = taken.getsockname()[1]
+        says = (f"--metrics-port {port}", "in use", "expected a free port")
+        refused(job_here, *command, "--metrics-port", port, says=says, untouched=tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,9 @@
 """What Prometheus sees while a job runs."""
 
 import re
-import socket
 from itertools import pairwise
 
-from conftest import BATCH_SIZE, PART_ROWS, ROWS, STEPS, Cluster, Scraped
+from conftest import BATCH_SIZE, PART_ROWS, ROWS, STEPS, Scraped
 from prometheus_client.parser import text_string_to_metric_families
 
 Series = dict[tuple[str, tuple[tuple[str, str], ...]], float]
@@ -52,17 +51,3 @@ def test_generation(generation: Scraped):
     assert last["swissroll_rows_committed_total"] == last["swissroll_target_rows"] == ROWS
     sizes = [file.stat().st_size for file in (generation.folder / "data").iterdir()]
     assert last["swissroll_part_committed_bytes_total"] == sum(sizes)
-
-
-def test_a_taken_port_is_the_users_mistake(cluster: Cluster, trained, tmp_path):
-    output = tmp_path / "samples"
-    with socket.create_server(("0.0.0.0", 0)) as taken:
-        port = taken.getsockname()[1]
-        ended = cluster.place.run(
-            "generate.py", "--checkpoint", trained, "--output", output, "--num-samples", 10, "--metrics-port", port
-        )
-    assert ended.code == 2
-    assert ended.error_line() == (
-        f"error: metrics port {port} is taken on this machine, expected it to be free; choose another"
-    )
-    assert [file.name for file in output.iterdir()] == [".lock"]

@@ -2,12 +2,14 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
-import diffusers
 import numpy as np
 import pytest
 import torch
 from diffusers.models.unets.unet_2d import UNet2DModel
+from diffusers.pipelines.ddpm.pipeline_ddpm import DDPMPipeline
+from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 
 from pipeline.checkpoints import (
     checkpoint_urls,
@@ -108,7 +110,7 @@ def test_diffusers_opens_the_folder_and_computes_the_same(tmp_path: Path) -> Non
 def test_diffusers_scheduler_has_our_schedule(tmp_path: Path, schedule: str) -> None:
     config = ModelConfig(image=PLAIN.image, family=DiffusionConfig(schedule=schedule), network=NETWORK)  # type: ignore[arg-type]
     state = _trained(config, 1)
-    theirs = diffusers.DDPMScheduler.from_pretrained(_save(tmp_path, state), subfolder="scheduler")
+    theirs: Any = DDPMScheduler.from_pretrained(_save(tmp_path, state), subfolder="scheduler")
     ours = state.model.family.schedule.alpha_bar
     assert torch.allclose(theirs.alphas_cumprod.double(), ours, rtol=2e-5)
     assert theirs.config["prediction_type"] == "v_prediction"
@@ -116,7 +118,7 @@ def test_diffusers_scheduler_has_our_schedule(tmp_path: Path, schedule: str) -> 
 
 def test_unconditional_checkpoint_is_a_diffusers_pipeline(tmp_path: Path) -> None:
     url = _save(tmp_path, _trained(PLAIN, 1))
-    pipe = diffusers.DDPMPipeline.from_pretrained(url)
+    pipe: Any = DDPMPipeline.from_pretrained(url)
     pipe.set_progress_bar_config(disable=True)
     images = pipe(batch_size=2, num_inference_steps=2, output_type="np").images
     assert images.shape == (2, 8, 8, 1)
@@ -134,7 +136,7 @@ def test_newest_good_checkpoint_is_found_and_damaged_ones_passed_over(tmp_path: 
     unfinished = Path(_save(tmp_path, state))
     (unfinished / "checkpoint.json").unlink()
     assert checkpoint_urls(str(tmp_path)) == [str(newer), good]
-    with pytest.raises(ConfigError, match="training.safetensors is missing"):
+    with pytest.raises(ConfigError, match=r"training\.safetensors is missing"):
         resolve(str(newer))
 
 

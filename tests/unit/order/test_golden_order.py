@@ -13,9 +13,7 @@ GOLDEN = Path(__file__).parents[2] / "golden" / "order.json"
 def computed() -> dict[str, object]:
     """What the golden file must hold; `python tests/unit/order/test_golden_order.py` prints it."""
     order = StreamOrder([7, 0, 31, 12, 50], OrderConfig(seed=11, batch_size=12, lanes=3, window=10))
-    huge = StreamOrder(
-        np.full(100_000, 10_000), OrderConfig(seed=2**40 + 1, batch_size=4096, lanes=16, window=8192)
-    )
+    huge = StreamOrder(np.full(100_000, 10_000), OrderConfig(seed=2**40 + 1, batch_size=4096, lanes=16, window=8192))
     return {
         "key64": [key64(0), key64(1, "window", 2, 3), key64("a")],
         "permute_10": permute(np.arange(10), 10, 42).tolist(),
