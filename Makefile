@@ -8,7 +8,7 @@ export PYRIGHT_PYTHON_CACHE_DIR := $(CURDIR)/$(VENV)/pyright
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 DEMO_DIR ?= demo-output
 
-.PHONY: setup demo check test clean
+.PHONY: setup demo check test bench clean
 
 setup: $(STAMP)
 
@@ -34,6 +34,9 @@ check: $(STAMP)
 test: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --ignore tests/jobs
 	$(BIN)/python -m pytest tests/jobs
+
+bench: $(STAMP)
+	$(BIN)/python benchmarks/stream.py
 
 clean:
 	rm -rf $(VENV) $(DEMO_DIR) build *.egg-info .pytest_cache .ruff_cache .hypothesis
