@@ -82,7 +82,7 @@ def test_the_other_jobs_take_their_flags() -> None:
         ("--steps 5", "the preset is missing; usage: train.py PRESET"),
         ("mnist --config c.json", "got both the preset mnist and --config c.json; expected one of them"),
         ("mnist --steps 0", "steps must be at least 1, got 0"),
-        ("mnist --num-workers 3", "batch size 64 cannot be split over 3 workers"),
+        ("mnist --num-workers 3", "batch size 32 cannot be split over 3 workers"),
         ("mnist --steps x", "--steps"),
         ("mnist --steps", "--steps"),
     ],

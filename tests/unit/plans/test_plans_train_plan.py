@@ -26,7 +26,7 @@ def test_a_plan_describes_the_job_and_writes_nothing(data: str, tmp_path: Path, 
     told = dict(plan.describe())
     assert told["run"] == f"{tmp_path / 'run'} (new)"
     assert told["data"].startswith("1,797 samples in 4 shards, ")
-    assert told["steps"].startswith(f"{preset(name).steps:,} of batch 64: ")
+    assert told["steps"].startswith(f"{preset(name).steps:,} of batch {preset(name).stream.batch_size}: ")
     assert told["workers"] == "1 trainers, 1 loaders"
     assert all(text and "\n" not in text for text in told.values())
     assert not (tmp_path / "run").exists()
