@@ -9,6 +9,7 @@ run of consecutive samples as one byte range; `decode_image` and `decode_label` 
 from pipeline.shards.build import build_index
 from pipeline.shards.decode import decode_image, image_format
 from pipeline.shards.fields import RawSample, decode_label, has_label, image_field
+from pipeline.shards.geometry import CENTER, Cut
 from pipeline.shards.index import DatasetMeta, ShardIndex, ShardInfo, sample_offsets
 from pipeline.shards.index_file import load_index, save_index
 from pipeline.shards.open import open_data
@@ -19,7 +20,9 @@ from pipeline.shards.sources import PACKAGED, image_folder, open_source
 from pipeline.shards.urls import expand_shards
 
 __all__ = [
+    "CENTER",
     "PACKAGED",
+    "Cut",
     "DatasetMeta",
     "ImageSource",
     "RawSample",

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from pipeline.errors import CorruptDataError
+from pipeline.shards.geometry import CENTER, Cut, cut_square, short_side_needed
 from pipeline.shards.jpeg import decode_jpeg, exif_orientation, is_jpeg, jpeg_size, upright
 
 MAX_PIXELS = 89_478_485
@@ -27,7 +28,13 @@ _HARMLESS = "extraneous bytes before marker"
 
 
 def decode_image(
-    data: bytes | memoryview, *, channels: int, size: int | None = None, uri: str = "<bytes>", offset: int | None = None
+    data: bytes | memoryview,
+    *,
+    channels: int,
+    size: int | None = None,
+    cut: Cut = CENTER,
+    uri: str = "<bytes>",
+    offset: int | None = None,
 ) -> NDArray[np.uint8]:
     """Pixels, uint8 [H, W, channels], C-contiguous; [size, size, channels] when `size` is given.
 
@@ -37,8 +44,8 @@ def decode_image(
     Args:
         data: The image file's bytes.
         channels: 3 for RGB, 1 for grey.
-        size: When given, the short side is scaled to this many pixels (Lanczos) and the center square is cut out; an image
-            of that size is not resampled.
+        size: When given, a square is cut out and scaled to this many pixels a side (Lanczos); one of that size is not resampled.
+        cut: Which square; the largest from the middle where nothing is said. Used with `size` only.
         uri: Where the bytes come from, for error messages.
         offset: Byte position there.
 
@@ -50,11 +57,12 @@ def decode_image(
     view = memoryview(data)
     if not view:
         raise CorruptDataError("image has 0 bytes", uri, offset)
-    pixels = _decode_jpeg(view, channels, size, uri, offset) if is_jpeg(view) else None
+    least = None if size is None else short_side_needed(size, cut)
+    pixels = _decode_jpeg(view, channels, least, uri, offset) if is_jpeg(view) else None
     if pixels is None:
         pixels = _pixels(_open(view, uri, offset), channels, uri, offset)
     if size is not None:
-        pixels = _center_square(pixels, size)
+        pixels = cut_square(pixels, size, cut)
     return np.ascontiguousarray(pixels)
 
 
@@ -74,14 +82,14 @@ def image_format(data: bytes | memoryview, *, uri: str = "<bytes>", offset: int 
     return image.format or "", 1 if grey else 3
 
 
-def _decode_jpeg(view: memoryview, channels: int, size: int | None, uri: str, offset: int | None) -> NDArray[np.uint8] | None:
+def _decode_jpeg(view: memoryview, channels: int, least: int | None, uri: str, offset: int | None) -> NDArray[np.uint8] | None:
     # None when the file is sound but not for this decoder: CMYK, or harmless stray bytes.
     try:
         height, width, color_space = jpeg_size(view)
         _check_pixels(width, height, uri, offset)
         if color_space not in ("Gray", "YCbCr", "RGB"):
             return None
-        return upright(decode_jpeg(view, channels, size), exif_orientation(view))
+        return upright(decode_jpeg(view, channels, least), exif_orientation(view))
     except (ValueError, KeyError) as error:  # simplejpeg looks up the coding that a damaged header claims
         if _HARMLESS in str(error):
             return None
@@ -138,16 +146,3 @@ def _upper_byte(image: Image.Image) -> Image.Image:
     if values.min() < 0 or values.max() > 0xFFFF:
         raise ValueError(f"grey values from {values.min()} to {values.max()}, expected 0 to 65535")
     return Image.fromarray((values >> 8).astype(np.uint8))
-
-
-def _center_square(pixels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    height, width = pixels.shape[:2]
-    side = min(height, width)
-    if side == size:
-        top, left = (height - size) // 2, (width - size) // 2
-        return pixels[top : top + size, left : left + size]
-    # One resampling step straight from the center square: nothing outside it is computed.
-    image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else np.ascontiguousarray(pixels))
-    left, top = (width - side) / 2, (height - side) / 2
-    square = np.asarray(image.resize((size, size), Image.Resampling.LANCZOS, box=(left, top, left + side, top + side)))
-    return square.reshape(size, size, pixels.shape[2])
