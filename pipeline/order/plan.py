@@ -133,6 +133,11 @@ class StreamOrder:
         return self.config.lanes
 
     @property
+    def seed(self) -> int:
+        """Seed of the order."""
+        return self.config.seed
+
+    @property
     def batch_size(self) -> int:
         """Samples of a global batch."""
         return self.config.batch_size

@@ -8,6 +8,7 @@ import ray
 import ray.train
 import ray.train.torch
 
+from pipeline import storage
 from pipeline.checkpoints import checkpoint_urls, latest_good, read_record
 from pipeline.errors import SwissrollError, TransientStorageError
 from pipeline.plans.run_folder import write_run_config
@@ -15,11 +16,13 @@ from pipeline.plans.train_plan import TrainPlan
 from pipeline.runtime.console import say
 from pipeline.runtime.hub import start_hub
 from pipeline.runtime.loader import LoaderArgs, start_loaders
+from pipeline.runtime.quarantine import start_quarantine
 from pipeline.runtime.session import fitting_cpus, total
 from pipeline.runtime.stopping import stop_on_sigterm
 from pipeline.runtime.train_pace import TrainPace
 from pipeline.runtime.trainer import TrainerArgs, run_trainer
 from pipeline.runtime.watch import watched
+from pipeline.stream import QUARANTINE_NAME
 from pipeline.telemetry import JOB_INFO, TARGET_STEPS, TRAIN_METRICS_PORT, ProgressReporter
 from pipeline.version import code_version
 
@@ -73,10 +76,15 @@ def run_training(plan: TrainPlan) -> TrainOutcome:
         [(c.workers.num_workers, c.workers.cpus_per_worker), (c.workers.num_loaders, c.workers.cpus_per_loader)],
         c.workers.share_cpus,
     )
+    keeper, quarantine = start_quarantine(
+        storage.join(c.run_dir, QUARANTINE_NAME), c.stream.corrupt_allowed(plan.index.num_samples), started.address
+    )
     loaders = start_loaders(
         c.workers.num_loaders,
         c.workers.cpus_per_loader * factor,
-        LoaderArgs(name="loader", index=plan.index, order=plan.order, image=plan.image, hub=started.address),
+        LoaderArgs(
+            name="loader", index=plan.index, order=plan.order, image=plan.image, hub=started.address, quarantine=quarantine
+        ),
     )
     args = TrainerArgs(plan, loaders, hub, max(1, int(c.workers.cpus_per_worker)), first_step)
     scaling = ray.train.ScalingConfig(
@@ -87,6 +95,7 @@ def run_training(plan: TrainPlan) -> TrainOutcome:
     pace = TrainPace(plan.config.steps)
     with stop_on_sigterm() as stop, watched(hub, ProgressReporter("train", "step"), pace.point, stop):
         _fit(args, scaling, max_failures=c.workers.max_failures)
+    ray.kill(keeper)
     return _outcome(plan, pace, first_step)
 
 

@@ -44,7 +44,7 @@ def decode_image(
     Args:
         data: The image file's bytes.
         channels: 3 for RGB, 1 for grey.
-        size: When given, a square is cut out and scaled to this many pixels a side (Lanczos); one of that size is not resampled.
+        size: When given, a square is cut out and scaled to this many pixels a side (Lanczos), where it has another size.
         cut: Which square; the largest from the middle where nothing is said. Used with `size` only.
         uri: Where the bytes come from, for error messages.
         offset: Byte position there.
