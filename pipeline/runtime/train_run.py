@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import ray
 import ray.train
 import ray.train.torch
+from ray.exceptions import RayTaskError
 
 from pipeline import storage
 from pipeline.checkpoints import checkpoint_urls, latest_good, read_record
@@ -155,7 +156,8 @@ def _cause(error: ray.train.TrainingFailedError) -> BaseException:
     for inner in [*getattr(error, "worker_failures", {}).values(), getattr(error, "controller_failure", None), error.__cause__]:
         seen = 0
         while inner is not None and seen < 10:
-            if isinstance(inner, SwissrollError):
+            # What Ray raises for an actor's error is of the error's class as well, but its text is a remote traceback.
+            if isinstance(inner, SwissrollError) and not isinstance(inner, RayTaskError):
                 return inner
             cause = getattr(inner, "cause", None) or getattr(inner, "_base_exc", None) or inner.__cause__
             inner, seen = cause, seen + 1

@@ -13,6 +13,7 @@ from PIL import Image, ImageOps
 from pipeline.errors import CorruptDataError
 from pipeline.shards.geometry import CENTER, Cut, cut_square, short_side_needed
 from pipeline.shards.jpeg import decode_jpeg, exif_orientation, is_jpeg, jpeg_size, upright
+from pipeline.shards.png import decode_png, png_size
 
 MAX_PIXELS = 89_478_485
 """Largest image decoded (a quarter GiB of RGB): a small file that claims more is taken for a decompression bomb."""
@@ -33,6 +34,7 @@ def decode_image(
     channels: int,
     size: int | None = None,
     cut: Cut = CENTER,
+    out: NDArray[np.uint8] | None = None,
     uri: str = "<bytes>",
     offset: int | None = None,
 ) -> NDArray[np.uint8]:
@@ -46,6 +48,7 @@ def decode_image(
         channels: 3 for RGB, 1 for grey.
         size: When given, a square is cut out and scaled to this many pixels a side (Lanczos), where it has another size.
         cut: Which square; the largest from the middle where nothing is said. Used with `size` only.
+        out: uint8 [size, size, channels], where the result is put and returned; with `size` only.
         uri: Where the bytes come from, for error messages.
         offset: Byte position there.
 
@@ -58,12 +61,18 @@ def decode_image(
     if not view:
         raise CorruptDataError("image has 0 bytes", uri, offset)
     least = None if size is None else short_side_needed(size, cut)
-    pixels = _decode_jpeg(view, channels, least, uri, offset) if is_jpeg(view) else None
+    # A JPEG of the very size is decoded in place.
+    into = out if cut == CENTER else None
+    pixels = _decode_jpeg(view, channels, least, into, uri, offset) if is_jpeg(view) else _decode_png(view, channels)
     if pixels is None:
         pixels = _pixels(_open(view, uri, offset), channels, uri, offset)
     if size is not None:
         pixels = cut_square(pixels, size, cut)
-    return np.ascontiguousarray(pixels)
+    if out is None:
+        return np.ascontiguousarray(pixels)
+    if not np.may_share_memory(pixels, out):
+        out[...] = pixels
+    return out
 
 
 def image_format(data: bytes | memoryview, *, uri: str = "<bytes>", offset: int | None = None) -> tuple[str, int]:
@@ -82,18 +91,33 @@ def image_format(data: bytes | memoryview, *, uri: str = "<bytes>", offset: int 
     return image.format or "", 1 if grey else 3
 
 
-def _decode_jpeg(view: memoryview, channels: int, least: int | None, uri: str, offset: int | None) -> NDArray[np.uint8] | None:
+def _decode_jpeg(
+    view: memoryview, channels: int, least: int | None, out: NDArray[np.uint8] | None, uri: str, offset: int | None
+) -> NDArray[np.uint8] | None:
     # None when the file is sound but not for this decoder: CMYK, or harmless stray bytes.
     try:
         height, width, color_space = jpeg_size(view)
         _check_pixels(width, height, uri, offset)
         if color_space not in ("Gray", "YCbCr", "RGB"):
             return None
-        return upright(decode_jpeg(view, channels, least), exif_orientation(view))
+        orientation = exif_orientation(view)
+        if out is not None and orientation == 1 and out.shape[:2] == (height, width) and out.flags.c_contiguous:
+            return decode_jpeg(view, channels, None, out)
+        return upright(decode_jpeg(view, channels, least), orientation)
     except (ValueError, KeyError) as error:  # simplejpeg looks up the coding that a damaged header claims
         if _HARMLESS in str(error):
             return None
         raise CorruptDataError(f"damaged JPEG: {error}", uri, offset) from None
+
+
+def _decode_png(view: memoryview, channels: int) -> NDArray[np.uint8] | None:
+    # None when the bytes are for Pillow: no PNG, another kind of PNG, one too large, damaged, or color that becomes grey.
+    data = bytes(view)
+    found = png_size(data)
+    if found is None or found[0] * found[1] > MAX_PIXELS or found[2] > channels:
+        return None
+    pixels = decode_png(data, *found)
+    return pixels if pixels is None or found[2] == channels else np.repeat(pixels, channels, axis=2)
 
 
 def _open(view: memoryview, uri: str, offset: int | None) -> Image.Image:
