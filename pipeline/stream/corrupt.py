@@ -51,7 +51,7 @@ class Quarantine:
         return len(self._found)
 
     def add(self, sample: CorruptSample) -> bool:
-        """Lists a sample; returns whether it is new.
+        """Lists a sample; returns whether it was added.
 
         Raises:
             CorruptDataError: There are more than allowed now; the sample is listed all the same.
@@ -59,7 +59,8 @@ class Quarantine:
         """
         place = (sample.uri, sample.offset)
         with self._lock:
-            new = place not in self._found
+            # Once there are too many the run ends; what batches under way still find adds nothing.
+            new = place not in self._found and len(self._found) <= self._allowed
             if new:
                 listed = {**self._found, place: sample}
                 storage.put_replace(self._url, _encode(list(listed.values())))
