@@ -101,7 +101,8 @@ class StreamOrder:
         self.num_samples = int(self.counts.sum())
         if self.num_samples < config.lanes:
             raise ConfigError(f"lanes must be at most the number of samples {self.num_samples}, got {config.lanes}")
-        self._first_sample = np.concatenate(([0], np.cumsum(self.counts)))
+        # int64 [shards + 1]: samples before each shard.
+        self.first_sample = np.concatenate(([0], np.cumsum(self.counts)))
         self._epochs: OrderedDict[int, tuple[Ints, Ints]] = OrderedDict()
 
     def fingerprint(self, index_fingerprint: str) -> str:
@@ -123,9 +124,9 @@ class StreamOrder:
             stop: Last row, exclusive; the batch size where it is None.
         """
         stop = self.config.batch_size if stop is None else stop
-        found = [self._lane_rows(lane, step, low, high) for lane, low, high in self.lane_parts(start, stop)]
+        found = [self.lane_rows(lane, step, low, high) for lane, low, high in self.lane_parts(start, stop)]
         epoch, shard, member = (np.concatenate(columns) for columns in zip(*found, strict=True))
-        return Rows(epoch, shard, member, self._first_sample[shard] + member)
+        return Rows(epoch, shard, member, self.first_sample[shard] + member)
 
     @property
     def num_lanes(self) -> int:
@@ -136,6 +137,11 @@ class StreamOrder:
     def seed(self) -> int:
         """Seed of the order."""
         return self.config.seed
+
+    @property
+    def window(self) -> int:
+        """Samples shuffled with each other in a lane."""
+        return self.config.window
 
     @property
     def batch_size(self) -> int:
@@ -204,7 +210,8 @@ class StreamOrder:
             k += 1
         return found
 
-    def _lane_rows(self, lane: int, step: int, low: int, high: int) -> tuple[Ints, Ints, Ints]:
+    def lane_rows(self, lane: int, step: int, low: int, high: int) -> tuple[Ints, Ints, Ints]:
+        """Returns (epoch, shard, member) of a lane's share [low, high) of batch `step`, int64 each."""
         first, _ = lane_bounds(self.num_samples, self.config.lanes, lane)
         epochs, shards, members = [], [], []
         for epoch, span, shuffled in self.window_places(lane, step, low, high):

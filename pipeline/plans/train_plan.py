@@ -8,7 +8,7 @@ from typing import Any
 from pipeline import storage
 from pipeline.errors import ConfigError, CorruptDataError, PermanentStorageError, SwissrollError
 from pipeline.models.model import num_parameters
-from pipeline.order import StreamOrder
+from pipeline.order import Order
 from pipeline.plans.metrics_port import check_metrics_port
 from pipeline.plans.output_folder import output_url
 from pipeline.plans.run_folder import check_run_folder
@@ -27,7 +27,7 @@ class TrainPlan:
     """With absolute URLs."""
     index: ShardIndex
     """The data set."""
-    order: StreamOrder
+    order: Order
     """The order it is streamed in."""
     identity: dict[str, Any]
     """What must be the same for the run to be continued, as JSON values."""
@@ -57,7 +57,7 @@ class TrainPlan:
         """Returns the plan as (what, how much) lines for people."""
         c, order = self.config, self.order
         encoded = self.index.size_bytes / self.index.num_samples
-        buffered = order.config.lanes * min(order.config.window, order.num_samples // order.config.lanes) * 2 * encoded
+        buffered = order.num_lanes * min(order.window, order.num_samples // order.num_lanes) * 2 * encoded
         pixels = c.stream.batch_size * c.model.image.size**2 * c.model.image.channels
         in_flight = pixels * (c.workers.prefetch_batches + 1)
         return [
@@ -66,15 +66,21 @@ class TrainPlan:
                 "data",
                 f"{self.index.num_samples:,} samples in {len(self.index.shards):,} shards, {self.index.size_bytes:,} bytes",
             ),
+            *self._mixture(),
             ("model", f"{num_parameters(c.model):,} parameters, images {'x'.join(map(str, c.model.image.shape))}"),
             ("steps", f"{c.steps:,} of batch {c.stream.batch_size}: {order.epochs_at(c.steps):.1f} epochs"),
-            ("order", f"{order.config.lanes} lanes, windows of {order.config.window} samples, seed {c.seed}"),
+            ("order", f"{order.num_lanes} lanes, windows of {order.window} samples, seed {c.seed}"),
             ("workers", f"{c.workers.num_workers} trainers, {c.workers.num_loaders} loaders"),
             (
                 "loader memory",
                 f"about {buffered / 1e6:.1f} MB encoded in all loaders, {in_flight / 1e6:.1f} MB of batches in flight",
             ),
         ]
+
+    def _mixture(self) -> list[tuple[str, str]]:
+        whole = sum(source.weight for source in self.index.sources)
+        shares = [f"{source.weight / whole:.1%} {source.name}" for source in self.index.sources]
+        return [("mixture", ", ".join(shares))] if shares else []
 
 
 def plan_training(config: TrainConfig, progress: Callable[[int, int], None] | None = None) -> TrainPlan:

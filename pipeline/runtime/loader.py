@@ -11,7 +11,7 @@ from ray.actor import ActorHandle
 from ray.exceptions import RayError
 
 from pipeline import storage
-from pipeline.order import StreamOrder
+from pipeline.order import Order
 from pipeline.runtime.hub import HubAddress
 from pipeline.runtime.quarantine import QuarantineAddress
 from pipeline.shards import ShardIndex
@@ -31,7 +31,7 @@ class LoaderArgs:
     """Place of the loader in the job, for metrics."""
     index: ShardIndex
     """The data set."""
-    order: StreamOrder
+    order: Order
     """Its order."""
     image: ImageSpec
     """What images are decoded to."""

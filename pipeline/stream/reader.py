@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pipeline.order import StreamOrder
+from pipeline.order import Order
 from pipeline.shards import ShardIndex
 from pipeline.stream.arrays import BatchArrays
 from pipeline.stream.config import ImageSpec
@@ -26,7 +26,7 @@ class SliceReader:
     def __init__(
         self,
         index: ShardIndex,
-        order: StreamOrder,
+        order: Order,
         image: ImageSpec,
         start: int,
         stop: int,
@@ -36,7 +36,6 @@ class SliceReader:
         self._order = order
         self._image = image
         self._rows = (start, stop)
-        self._lanes = order.lane_parts(start, stop)
         self._windows = WindowCache(index, order)
         self._maker = RowMaker(index, order, image, on_corrupt)
 
@@ -73,13 +72,13 @@ class SliceReader:
 
     def _look_ahead(self, step: int) -> None:
         """Starts fetching windows whose turn comes within the next half window, and lets go of windows that are done."""
-        share = self._order.config.batch_size // self._order.config.lanes
-        ahead = max(1, self._order.config.window // (2 * share))
-        for lane, low, high in self._lanes:
-            for epoch, span, _ in self._order.window_places(lane, step + ahead, low, high):
-                self._windows.prefetch(epoch, lane, span)
-            for epoch, span, _ in self._order.window_places(lane, step + 1, low, high):
-                self._windows.prefetch(epoch, lane, span)
-        # Per lane: the windows that one batch touches, and as many ahead.
-        per_batch = 1 + -(-share // self._order.config.window)
-        self._windows.keep(2 * per_batch * len(self._lanes))
+        start, stop = self._rows
+        ahead = max(1, int(self._order.steps_a_window / 2))
+        for later in (step + ahead, step + 1):
+            coming = self._order.places(later, start, stop)
+            for place in coming:
+                self._windows.prefetch(place.epoch, place.lane, place.span)
+        # The windows that a batch touches, and as many ahead; in a mixture the next batch may touch other lanes.
+        lanes = min(self._order.num_lanes, len({place.lane for place in coming}) + 1)
+        per_lane = 1 + max(1, -(-len(coming) // lanes))
+        self._windows.keep(per_lane * lanes)
