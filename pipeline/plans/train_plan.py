@@ -37,16 +37,7 @@ class TrainPlan:
     @property
     def image(self) -> ImageSpec:
         """What loaders decode images to."""
-        image = self.config.model.image
-        stream = self.config.stream
-        return ImageSpec(
-            size=image.size,
-            channels=image.channels,
-            num_classes=image.num_classes,
-            crop=stream.crop,
-            crop_min=stream.crop_min,
-            flip=stream.flip,
-        )
+        return image_spec(self.config)
 
     @property
     def fingerprint(self) -> str:
@@ -81,6 +72,19 @@ class TrainPlan:
         whole = sum(source.weight for source in self.index.sources)
         shares = [f"{source.weight / whole:.1%} {source.name}" for source in self.index.sources]
         return [("mixture", ", ".join(shares))] if shares else []
+
+
+def image_spec(config: TrainConfig) -> ImageSpec:
+    """Returns what loaders decode images to under a configuration."""
+    image, stream = config.model.image, config.stream
+    return ImageSpec(
+        size=image.size,
+        channels=image.channels,
+        num_classes=image.num_classes,
+        crop=stream.crop,
+        crop_min=stream.crop_min,
+        flip=stream.flip,
+    )
 
 
 def plan_training(config: TrainConfig, progress: Callable[[int, int], None] | None = None) -> TrainPlan:
