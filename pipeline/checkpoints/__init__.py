@@ -5,6 +5,7 @@ A checkpoint is a folder `<run>/checkpoints/step-000001200/`:
     unet/                   the averaged weights as a diffusers UNet2DModel folder
     scheduler/              the noise schedule as a diffusers DDPMScheduler folder
     model_index.json        makes the folder a diffusers pipeline (models without labels)
+    network.safetensors     instead of these three: the averaged weights of a model of another family
     model.json              the model's configuration, from which it is rebuilt
     training.safetensors    weights, their average and the optimiser's moments
     training.json           resolved configuration of the run, position in the stream, loss history

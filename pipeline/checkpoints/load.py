@@ -9,8 +9,8 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
 from pipeline import storage
-from pipeline.checkpoints.diffusers_folder import UNET_WEIGHTS, network_weights
-from pipeline.checkpoints.record import CheckpointRecord, read_file, read_record
+from pipeline.checkpoints.record import MODEL_NAME, CheckpointRecord, read_file, read_record
+from pipeline.checkpoints.weights import read_weights, weights_name
 from pipeline.errors import CorruptDataError
 from pipeline.models import Model, ModelConfig
 from pipeline.order import Cursor
@@ -57,14 +57,15 @@ def load_model(checkpoint_url: str) -> LoadedModel:
     """
     record = read_record(checkpoint_url)
     model = Model(read_model_config(checkpoint_url, record))
-    weights = network_weights(read_file(checkpoint_url, record, UNET_WEIGHTS))
+    name = weights_name(model.config)
+    weights = read_weights(model.config, read_file(checkpoint_url, record, name))
     expected = {name: tuple(value.shape) for name, value in model.network.state_dict().items()}
     got = {name: tuple(value.shape) for name, value in weights.items()}
     if got != expected:
         wrong = sorted(name for name in got.keys() | expected.keys() if got.get(name) != expected.get(name))[0]
         raise CorruptDataError(
             f"weights do not fit the model: {wrong} has shape {got.get(wrong)}, expected {expected.get(wrong)}",
-            storage.join(checkpoint_url, UNET_WEIGHTS),
+            storage.join(checkpoint_url, name),
         )
     model.network.load_state_dict(weights)
     model.network.eval()
@@ -77,14 +78,14 @@ def read_model_config(checkpoint_url: str, record: CheckpointRecord) -> ModelCon
     Raises:
         CorruptDataError: model.json is missing, damaged or not of the expected form.
     """
-    data = read_file(checkpoint_url, record, "model.json")
+    data = read_file(checkpoint_url, record, MODEL_NAME)
     try:
         return _MODEL_CONFIG.validate_json(data)
     except ValidationError as error:
         first = error.errors()[0]
         raise CorruptDataError(
-            f"model configuration: {'.'.join(map(str, first['loc']))}: {first['msg']}",
-            storage.join(checkpoint_url, "model.json"),
+            f"model configuration: {'.'.join(p for p in map(str, first['loc']) if not p.startswith('<'))}: {first['msg']}",
+            storage.join(checkpoint_url, MODEL_NAME),
         ) from error
 
 

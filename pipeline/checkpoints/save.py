@@ -7,9 +7,10 @@ from typing import Any
 from torch import Tensor
 
 from pipeline import storage
-from pipeline.checkpoints.diffusers_folder import diffusers_files, json_bytes, weights_bytes
+from pipeline.checkpoints.diffusers_folder import json_bytes, weights_bytes
 from pipeline.checkpoints.find import checkpoint_urls
-from pipeline.checkpoints.record import RECORD_NAME, make_record, record_bytes
+from pipeline.checkpoints.record import MODEL_NAME, RECORD_NAME, make_record, record_bytes
+from pipeline.checkpoints.weights import weights_files
 from pipeline.models import Model
 from pipeline.order import Cursor
 
@@ -42,8 +43,8 @@ def save_checkpoint(
     """
     url = storage.join(run_url, "checkpoints", f"step-{step:09d}")
     contents = {
-        **diffusers_files(model, ema),
-        "model.json": json_bytes(dataclasses.asdict(model.config)),
+        **weights_files(model, ema),
+        MODEL_NAME: json_bytes(dataclasses.asdict(model.config)),
         "training.safetensors": weights_bytes(training_tensors),
         "training.json": json_bytes({"config": config, "cursor": cursor.to_json(), "history": [list(p) for p in history]}),
     }

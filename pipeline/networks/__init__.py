@@ -1,5 +1,10 @@
-"""Networks: modules with weights, behind the call convention that the families expect."""
+"""Networks: modules with weights, behind the call convention that the families expect.
 
+unet      the diffusion model's U-Net
+coders    encoders and decoders of the variational autoencoders
+"""
+
+from pipeline.networks.coders import CoderConfig, ImageDecoder, ImageEncoder, LatentCoder
 from pipeline.networks.unet import UNet, UNetConfig
 
-__all__ = ["UNet", "UNetConfig"]
+__all__ = ["CoderConfig", "ImageDecoder", "ImageEncoder", "LatentCoder", "UNet", "UNetConfig"]

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from diffusers.models.unets.unet_2d import UNet2DModel
@@ -15,6 +15,8 @@ from pipeline.errors import ConfigError
 class UNetConfig:
     """Shape of a U-Net; every field maps to an argument of diffusers' UNet2DModel."""
 
+    kind: Literal["unet"] = "unet"
+    """Tells this network from others in a saved configuration."""
     widths: tuple[int, ...] = (64, 128, 256)
     """Channels of each resolution, from the full one down; each level after the first halves height and width."""
     blocks: int = 2
