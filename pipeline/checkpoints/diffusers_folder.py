@@ -8,13 +8,15 @@ import diffusers
 import safetensors.torch
 from torch import Tensor
 
-from pipeline.families import DiffusionConfig
+from pipeline.families import DiffusionConfig, Prediction
 from pipeline.models import ModelConfig
 from pipeline.networks import UNet
 
-_PREDICTION_TYPES = {"eps": "epsilon", "x0": "sample", "v": "v_prediction"}
+PREDICTION_TYPES: dict[Prediction, str] = {"eps": "epsilon", "x0": "sample", "v": "v_prediction"}
 # Names that diffusers and we share; every other schedule is handed over as its table.
 _BETA_SCHEDULES = {"linear": "linear", "cosine": "squaredcos_cap_v2"}
+UNET_CONFIG = "unet/config.json"
+SCHEDULER_CONFIG = "scheduler/scheduler_config.json"
 UNET_WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
 _INNER = "inner."
 
@@ -41,9 +43,9 @@ def diffusers_files(network: UNet, config: ModelConfig, weights: Mapping[str, Te
     inner = {name.removeprefix(_INNER): value for name, value in weights.items()}
     version = diffusers.__version__
     files = {
-        "unet/config.json": json_bytes({**network.diffusers_config(), "_diffusers_version": version}),
+        UNET_CONFIG: json_bytes({**network.diffusers_config(), "_diffusers_version": version}),
         UNET_WEIGHTS: weights_bytes(inner),
-        "scheduler/scheduler_config.json": json_bytes({**scheduler_config(config.family), "_diffusers_version": version}),
+        SCHEDULER_CONFIG: json_bytes({**scheduler_config(config.family), "_diffusers_version": version}),
     }
     if not config.image.num_classes:
         files["model_index.json"] = json_bytes(
@@ -67,9 +69,9 @@ def scheduler_config(family: DiffusionConfig) -> dict[str, Any]:
         "beta_end": 0.02,
         "beta_schedule": _BETA_SCHEDULES.get(family.schedule, "linear"),
         "trained_betas": None if named else family.make_schedule().beta.tolist(),
-        "prediction_type": _PREDICTION_TYPES[family.prediction],
+        "prediction_type": PREDICTION_TYPES[family.prediction],
         "variance_type": "fixed_small",
-        "clip_sample": True,
+        "clip_sample": family.default_clip == "clip",
         "clip_sample_range": 1.0,
         "timestep_spacing": "leading",
     }

@@ -10,6 +10,12 @@ from pipeline.models import Model, ModelConfig
 from pipeline.networks import UNet
 
 NETWORK_WEIGHTS = "network.safetensors"
+AVERAGES_NAME = "ema.json"
+
+
+def average_name(length: float) -> str:
+    """Returns the file with the average of a length that is not the first."""
+    return f"ema/{length:g}.safetensors"
 
 
 def weights_files(model: Model, weights: Mapping[str, Tensor]) -> dict[str, bytes]:

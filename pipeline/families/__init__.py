@@ -16,7 +16,8 @@ Networks are passed in as callables; nothing here reads, writes, or knows where 
     samplers          the loop;  sampler_tables: configuration, timesteps, table;  sampler_rows: the mathematics of each
 """
 
-from pipeline.families.diffusion import Diffusion, DiffusionConfig
+from pipeline.families.diffusion import Diffusion
+from pipeline.families.diffusion_config import DiffusionConfig
 from pipeline.families.family import Family, Network, SampleRequest
 from pipeline.families.forward import ForwardProcess
 from pipeline.families.hierarchical_vae import HierarchicalVAE, HierarchicalVAEConfig

@@ -23,6 +23,8 @@ class GenerationSpec:
 
     checkpoint_digest: str
     """Identity of the checkpoint's model."""
+    ema: float | None = None
+    """Length of the average of weights in the checkpoint; None where it has only one, without a length."""
     seed: int
     """Seed of all noise."""
     sampler: SamplerConfig | None

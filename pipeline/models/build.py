@@ -15,7 +15,7 @@ from pipeline.families import (
     VAEConfig,
 )
 from pipeline.models.config import LatentConfig, ModelConfig
-from pipeline.networks import CoderConfig, ImageDecoder, ImageEncoder, LatentCoder, UNet, UNetConfig
+from pipeline.networks import CoderConfig, DiffusersUNetConfig, ImageDecoder, ImageEncoder, LatentCoder, UNet, UNetConfig
 
 Network = UNet | LatentChain
 
@@ -34,7 +34,7 @@ def make_family(config: ModelConfig) -> Family:
 def build_network(config: ModelConfig) -> Network:
     """Returns the network of a model with fresh weights, drawn from torch's current generator."""
     image = config.image
-    if isinstance(config.network, UNetConfig):
+    if isinstance(config.network, UNetConfig | DiffusersUNetConfig):
         return UNet(config.network, image_size=image.size, channels=image.channels, num_classes=image.num_classes)
     assert isinstance(config.family, LatentConfig)  # ModelConfig allows no other pair
     return _chain(config.network, config.family, config)

@@ -10,7 +10,7 @@ from pipeline.errors import ConfigError
 from pipeline.families import DiffusionConfig
 from pipeline.families.gaussians import PIXEL_WIDTH
 from pipeline.families.likelihood import check_bin_width
-from pipeline.networks import CoderConfig, UNetConfig
+from pipeline.networks import CoderConfig, DiffusersUNetConfig, UNetConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,11 +72,13 @@ FamilyConfig = Annotated[
     tyro.conf.AvoidSubcommands,
 ]
 NetworkConfig = Annotated[
-    Annotated[UNetConfig, Tag("<unet>")] | Annotated[CoderConfig, Tag("<coders>")],
+    Annotated[UNetConfig, Tag("<unet>")]
+    | Annotated[DiffusersUNetConfig, Tag("<diffusers>")]
+    | Annotated[CoderConfig, Tag("<coders>")],
     _tag("unet"),
     tyro.conf.AvoidSubcommands,
 ]
-_NETWORKS: dict[type, tuple[type, ...]] = {DiffusionConfig: (UNetConfig,), LatentConfig: (CoderConfig,)}
+_NETWORKS: dict[type, tuple[type, ...]] = {DiffusionConfig: (UNetConfig, DiffusersUNetConfig), LatentConfig: (CoderConfig,)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from pipeline.errors import ConfigError
 from pipeline.families import Diffusion, Draws, LossTerms, SampleRequest
 from pipeline.models.build import build_network, make_family
 from pipeline.models.config import ModelConfig
+from pipeline.networks import UNetConfig
 
 
 class Model:
@@ -78,8 +79,8 @@ class Model:
 
 
 def null_label(config: ModelConfig) -> int | None:
-    """Returns the label that means "any class": one more than the classes, for diffusion models trained with labels."""
-    return config.image.num_classes or None if config.family_name == "diffusion" else None
+    """Returns the label that means "any class": one more than the classes, for diffusion models trained here with labels."""
+    return config.image.num_classes or None if isinstance(config.network, UNetConfig) else None
 
 
 def completed(request: SampleRequest, config: ModelConfig) -> SampleRequest:

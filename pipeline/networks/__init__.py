@@ -5,6 +5,6 @@ coders    encoders and decoders of the variational autoencoders
 """
 
 from pipeline.networks.coders import CoderConfig, ImageDecoder, ImageEncoder, LatentCoder
-from pipeline.networks.unet import UNet, UNetConfig
+from pipeline.networks.unet import DiffusersUNetConfig, UNet, UNetConfig
 
-__all__ = ["CoderConfig", "ImageDecoder", "ImageEncoder", "LatentCoder", "UNet", "UNetConfig"]
+__all__ = ["CoderConfig", "DiffusersUNetConfig", "ImageDecoder", "ImageEncoder", "LatentCoder", "UNet", "UNetConfig"]

@@ -12,7 +12,9 @@ class GenerateConfig:
     """A generation job: which samples of which checkpoint, and where they go."""
 
     checkpoint: str = ""
-    """A run folder (its latest good checkpoint) or one checkpoint folder."""
+    """A run folder (its latest good checkpoint), one checkpoint folder, or a folder that diffusers saved."""
+    ema: float | None = None
+    """Length of the average of weights to sample with, one of the checkpoint's; unset: its first."""
     output: str = ""
     """Folder or URL of the sample set; the same folder continues the set."""
     num_samples: int = 0

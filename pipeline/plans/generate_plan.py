@@ -5,8 +5,7 @@ import math
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from pipeline.checkpoints import read_record, resolve
-from pipeline.checkpoints.load import read_model_config
+from pipeline.checkpoints import inspect_checkpoint, resolve
 from pipeline.errors import ConfigError, CorruptDataError, PermanentStorageError
 from pipeline.families import SamplerConfig, SampleRequest
 from pipeline.generation import GenerationSpec, parse_labels
@@ -79,8 +78,8 @@ def plan_generation(config: GenerateConfig) -> GeneratePlan:
 
 def _planned(config: GenerateConfig) -> GeneratePlan:
     checkpoint = resolve(config.checkpoint)
-    record = read_record(checkpoint)
-    model = read_model_config(checkpoint, record)
+    info = inspect_checkpoint(checkpoint)
+    model = info.config
     sampler = _sampler(config, model)
     request = SampleRequest(sampler=sampler, guidance=config.guidance, draw_pixels=config.draw_pixels)
     make_family(model).check(completed(request, model))
@@ -88,7 +87,8 @@ def _planned(config: GenerateConfig) -> GeneratePlan:
     batch_rows = min(config.batch_rows, config.part_rows)
     part_rows = math.ceil(config.part_rows / batch_rows) * batch_rows
     spec = GenerationSpec(
-        checkpoint_digest=record.digest,
+        checkpoint_digest=info.digest,
+        ema=info.ema_length(config.ema),
         seed=config.seed,
         sampler=sampler,
         guidance=config.guidance,

@@ -26,7 +26,7 @@ def mnist() -> TrainConfig:
             network=UNetConfig(widths=(16, 32, 64), blocks=1, attention=(False, False, False), norm_groups=8),
         ),
         stream=StreamConfig(batch_size=32, window=512),
-        optim=OptimConfig(learning_rate=3e-3, warmup_steps=40, ema_half_life_steps=60),
+        optim=OptimConfig(learning_rate=3e-3, warmup_steps=40),
         workers=WorkerConfig(num_workers=1, num_loaders=1),
     )
 
@@ -53,7 +53,7 @@ def digits() -> TrainConfig:
             network=UNetConfig(widths=(16, 32), blocks=1, attention=(False, False), norm_groups=8),
         ),
         stream=StreamConfig(batch_size=64, window=256),
-        optim=OptimConfig(learning_rate=2e-3, warmup_steps=20, ema_half_life_steps=50),
+        optim=OptimConfig(learning_rate=2e-3, warmup_steps=20),
         workers=WorkerConfig(num_workers=1, num_loaders=1),
     )
 
@@ -84,7 +84,7 @@ def cifar10_like() -> TrainConfig:
             ),
         ),
         stream=StreamConfig(batch_size=128, window=4096),
-        optim=OptimConfig(learning_rate=2e-4, warmup_steps=5000, ema_half_life_steps=10_000),
+        optim=OptimConfig(learning_rate=2e-4, warmup_steps=5000, ema_lengths=(0.05, 0.1)),
         workers=WorkerConfig(num_workers=1, num_loaders=2),
     )
 
@@ -106,7 +106,7 @@ def imagenet64_like() -> TrainConfig:
             ),
         ),
         stream=StreamConfig(batch_size=2048, window=16_384),
-        optim=OptimConfig(learning_rate=3e-4, warmup_steps=5000, ema_half_life_steps=10_000),
+        optim=OptimConfig(learning_rate=3e-4, warmup_steps=5000, ema_lengths=(0.05, 0.1)),
         workers=WorkerConfig(num_workers=8, num_loaders=16),
     )
 

@@ -57,7 +57,7 @@ def _save(run: Path, state: TrainState) -> str:
         str(run),
         step=state.step,
         model=state.model,
-        ema=state.ema,
+        averages=state.averages,
         training_tensors=state.tensors(),
         cursor=Cursor(samples_consumed=state.step * 4, fingerprint="f" * 32),
         config={"preset": "test"},
