@@ -7,12 +7,12 @@ from typing import cast
 import ray
 from ray.actor import ActorHandle
 
-from pipeline import storage
 from pipeline.order import StreamOrder
 from pipeline.runtime.hub import HubAddress
+from pipeline.runtime.storage_counts import reach_storage_counts
 from pipeline.shards import ShardIndex
 from pipeline.stream import BatchArrays, ImageSpec, SliceReader
-from pipeline.telemetry import IMAGES_STREAMED, LOADER_DEMAND_WAIT_SECONDS, STORAGE_RETRIES, Tally
+from pipeline.telemetry import IMAGES_STREAMED, LOADER_DEMAND_WAIT_SECONDS, Tally
 
 REPORT_EVERY_S = 0.5
 
@@ -57,8 +57,7 @@ class Loader:
             self._readers[start, stop] = SliceReader(args.index, args.order, args.image, start, stop)
         rows = self._readers[start, stop].batch(step)
         self._tally.add(IMAGES_STREAMED, stop - start)
-        for operation, count in storage.retries().items():
-            self._tally.reach(STORAGE_RETRIES, count, operation=operation)
+        reach_storage_counts(self._tally)
         now = time.perf_counter()
         if now - self._reported_at > REPORT_EVERY_S:
             self._hub.report.remote(self._tally.report())

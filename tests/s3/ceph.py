@@ -22,6 +22,7 @@ from pathlib import Path
 
 PACKAGES = ("ceph-mon", "ceph-osd", "radosgw", "ceph-common")
 COMMANDS = ("ceph-mon", "ceph-osd", "radosgw", "radosgw-admin", "ceph", "ceph-authtool", "monmaptool")
+BUCKET = "swissroll"
 ACCESS_KEY, SECRET_KEY = "testkey", "testsecret"
 PATIENCE_S = 120.0  # for any one daemon to come up on a machine that is busy with other things
 STOP_S = 15.0

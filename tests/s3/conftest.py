@@ -6,10 +6,8 @@ from pathlib import Path
 
 import fsspec
 import pytest
-from ceph import COMMANDS, CephServer
+from ceph import BUCKET, COMMANDS, CephServer
 from s3fs import S3FileSystem
-
-BUCKET = "swissroll"
 
 
 @pytest.fixture(scope="session")

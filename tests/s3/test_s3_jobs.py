@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from ceph import CephServer
-from conftest import BUCKET
+from ceph import BUCKET, CephServer
 
 from pipeline import storage
 
