@@ -7,13 +7,13 @@ from typing import Any
 
 import torch
 
-from pipeline import storage
 from pipeline.checkpoints import load_model
 from pipeline.errors import CorruptDataError
 from pipeline.generation import GenerationSpec, ImageSampler, encode_png
 from pipeline.runtime.hub import HubAddress
+from pipeline.runtime.storage_counts import reach_storage_counts
 from pipeline.samples import PartRange, PartRecord, SampleSet, encode_part
-from pipeline.telemetry import IMAGES_GENERATED, STORAGE_RETRIES, Tally
+from pipeline.telemetry import IMAGES_GENERATED, Tally
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,8 +68,7 @@ class Generator:
             provenance=self._args.provenance,
         )
         record = self._samples.commit(part.first, data, part.rows)
-        for operation, count in storage.retries().items():
-            self._tally.reach(STORAGE_RETRIES, count, operation=operation)
+        reach_storage_counts(self._tally)
         self._hub.report.remote(self._tally.report())
         return record
 
