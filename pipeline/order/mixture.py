@@ -11,25 +11,13 @@ Inside a batch, rows stand data set by data set and in each lane by lane, so tha
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.errors import ConfigError
+from pipeline.order.answers import Ints, LanePart, Place, Rows, Segment
 from pipeline.order.lanes import WindowSpan
-from pipeline.order.plan import ORDER_VERSION, Place, Rows, Segment, StreamOrder
-
-Ints = NDArray[np.int64]
-
-
-class _Part(NamedTuple):
-    """Rows that one lane of one data set gives to a batch: the lane's samples [first, first + samples), over all epochs."""
-
-    source: int
-    lane: int
-    first: int
-    samples: int
+from pipeline.order.plan import ORDER_VERSION, StreamOrder
 
 
 class MixtureOrder:
@@ -91,20 +79,27 @@ class MixtureOrder:
 
     def rows(self, step: int, start: int = 0, stop: int | None = None) -> Rows:
         """Returns rows [start, stop) of global batch `step`, as `StreamOrder.rows` does."""
-        columns = []
-        for part in self._parts(step, start, self.batch_size if stop is None else stop):
-            source = self.sources[part.source]
-            epoch, shard, member = source.lane_rows(part.lane, part.first, 0, part.samples)
-            sample = source.first_sample[shard] + member + self._first_sample[part.source]
-            columns.append((epoch, shard + self._first_shard[part.source], member, sample))
-        return Rows(*(np.concatenate(column) for column in zip(*columns, strict=True)))
+        found = []
+        for number, parts in self._parts(step, start, self.batch_size if stop is None else stop):
+            rows = self.sources[number].rows_at(self.sources[number].places_of(parts))
+            shard, sample = rows.shard + self._first_shard[number], rows.sample + self._first_sample[number]
+            found.append((rows.epoch, shard, rows.member, sample))
+        return Rows(*(np.concatenate(column) for column in zip(*found, strict=True)))
 
     def places(self, step: int, start: int, stop: int) -> list[Place]:
-        """Returns where rows [start, stop) of batch `step` lie, in row order."""
+        """Returns where rows [start, stop) of batch `step` lie, in row order, one entry per window touched."""
         return [
-            Place(epoch, part.lane + int(self._first_lane[part.source]), span, positions)
-            for part in self._parts(step, start, stop)
-            for epoch, span, positions in self.sources[part.source].window_places(part.lane, part.first, 0, part.samples)
+            place._replace(lane=place.lane + int(self._first_lane[number]))
+            for number, parts in self._parts(step, start, stop)
+            for place in self.sources[number].places_of(parts)
+        ]
+
+    def spans(self, step: int, start: int, stop: int) -> list[tuple[int, int, WindowSpan]]:
+        """Returns (epoch, lane, window) for the windows that rows [start, stop) of batch `step` lie in, in row order."""
+        return [
+            (epoch, lane + int(self._first_lane[number]), span)
+            for number, parts in self._parts(step, start, stop)
+            for epoch, lane, span in self.sources[number].spans_of(parts)
         ]
 
     def segments(self, epoch: int, lane: int, span: WindowSpan) -> list[Segment]:
@@ -120,18 +115,21 @@ class MixtureOrder:
         shift = int(self._first_sample[source])
         return self.sources[source].replacement(epoch, sample - shift, attempt) + shift
 
-    def _parts(self, step: int, start: int, stop: int) -> Iterator[_Part]:
+    def _parts(self, step: int, start: int, stop: int) -> Iterator[tuple[int, list[LanePart]]]:
+        """Yields (data set, parts of its lanes) for rows [start, stop) of batch `step`, in row order."""
         before, after = self.taken(step * self.batch_size), self.taken((step + 1) * self.batch_size)
         row = 0
         for number, (source, a, b) in enumerate(zip(self.sources, before, after, strict=True)):
-            lanes = source.num_lanes
+            lanes, parts = source.num_lanes, []
             for lane in range(lanes):
                 # The data set's samples a..b-1 go round the lanes: this one has those with q % lanes == lane.
                 first, last = -(-(a - lane) // lanes), -(-(b - lane) // lanes)
                 low, high = max(start - row, 0), min(stop - row, last - first)
                 if low < high:
-                    yield _Part(number, lane, first + low, high - low)
+                    parts.append(LanePart(lane, first + low, first + high))
                 row += last - first
+            if parts:
+                yield number, parts
 
 
 def _starts(counts: Sequence[int]) -> Ints:

@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline import storage
 from pipeline.errors import ConfigError, CorruptDataError, PermanentStorageError, SwissrollError
-from pipeline.models.model import num_parameters
+from pipeline.models import num_parameters
 from pipeline.order import Order
 from pipeline.plans.metrics_port import check_metrics_port
 from pipeline.plans.output_folder import output_url
@@ -58,7 +58,11 @@ class TrainPlan:
                 f"{self.index.num_samples:,} samples in {len(self.index.shards):,} shards, {self.index.size_bytes:,} bytes",
             ),
             *self._mixture(),
-            ("model", f"{num_parameters(c.model):,} parameters, images {'x'.join(map(str, c.model.image.shape))}"),
+            (
+                "model",
+                f"{c.model.family_name}, {num_parameters(c.model):,} parameters, "
+                f"images {'x'.join(map(str, c.model.image.shape))}",
+            ),
             ("steps", f"{c.steps:,} of batch {c.stream.batch_size}: {order.epochs_at(c.steps):.1f} epochs"),
             ("order", f"{order.num_lanes} lanes, windows of {order.window} samples, seed {c.seed}"),
             ("workers", f"{c.workers.num_workers} trainers, {c.workers.num_loaders} loaders"),

@@ -7,13 +7,13 @@ from typing import Any
 
 import torch
 
-from pipeline import storage
 from pipeline.checkpoints import load_model
 from pipeline.errors import CorruptDataError
 from pipeline.generation import GenerationSpec, ImageSampler, encode_png
 from pipeline.runtime.hub import HubAddress
+from pipeline.runtime.storage_counts import reach_storage_counts
 from pipeline.samples import PartRange, PartRecord, SampleSet, encode_part
-from pipeline.telemetry import IMAGES_GENERATED, STORAGE_RETRIES, Tally
+from pipeline.telemetry import IMAGES_GENERATED, Tally
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,8 +68,7 @@ class Generator:
             provenance=self._args.provenance,
         )
         record = self._samples.commit(part.first, data, part.rows)
-        for operation, count in storage.retries().items():
-            self._tally.reach(STORAGE_RETRIES, count, operation=operation)
+        reach_storage_counts(self._tally)
         self._hub.report.remote(self._tally.report())
         return record
 
@@ -84,7 +83,7 @@ class Generator:
             device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
             if device.type == "cpu":
                 torch.set_num_threads(args.threads)
-            loaded = load_model(args.checkpoint)
+            loaded = load_model(args.checkpoint, args.spec.ema)
             if loaded.digest != args.spec.checkpoint_digest:
                 raise CorruptDataError(
                     f"the checkpoint changed: digest {loaded.digest[:12]}, expected {args.spec.checkpoint_digest[:12]}",

@@ -3,9 +3,11 @@
 What lives here: addresses (`absolute_url`, `join`, `is_local`), reading (`read_bytes`, `read_range`), looking
 (`exists`, `is_folder`, `info`, `list_objects`, `glob`) and the three ways to change a store (`put_once`,
 `put_replace`, `remove_tree`). An object becomes visible whole or not at all, a short read is an error, and
-transient faults are retried, bounded and counted (`retries`).
+transient faults are retried, bounded and counted (`counts`). A ranged read that breaks off goes on at the byte
+reached, in the same version of the object; a store that asks to slow down is asked more slowly by the whole process.
 """
 
+from pipeline.storage.counts import StorageCounts, counts
 from pipeline.storage.info import ObjectInfo
 from pipeline.storage.objects import (
     exists,
@@ -19,13 +21,15 @@ from pipeline.storage.objects import (
     read_range,
     remove_tree,
 )
-from pipeline.storage.retry import RetryPolicy, retries
+from pipeline.storage.retry import RetryPolicy
 from pipeline.storage.urls import absolute_url, is_local, join
 
 __all__ = [
     "ObjectInfo",
     "RetryPolicy",
+    "StorageCounts",
     "absolute_url",
+    "counts",
     "exists",
     "glob",
     "info",
@@ -38,5 +42,4 @@ __all__ = [
     "read_bytes",
     "read_range",
     "remove_tree",
-    "retries",
 ]

@@ -74,11 +74,10 @@ class SliceReader:
         """Starts fetching windows whose turn comes within the next half window, and lets go of windows that are done."""
         start, stop = self._rows
         ahead = max(1, int(self._order.steps_a_window / 2))
-        for later in (step + ahead, step + 1):
-            coming = self._order.places(later, start, stop)
-            for place in coming:
-                self._windows.prefetch(place.epoch, place.lane, place.span)
-        # The windows that a batch touches, and as many ahead; in a mixture the next batch may touch other lanes.
-        lanes = min(self._order.num_lanes, len({place.lane for place in coming}) + 1)
-        per_lane = 1 + max(1, -(-len(coming) // lanes))
-        self._windows.keep(per_lane * lanes)
+        for soon in (step + ahead, step + 1):
+            coming = self._order.spans(soon, start, stop)
+            for epoch, lane, span in coming:
+                self._windows.prefetch(epoch, lane, span)
+        # Per lane: the windows that one batch touches, and as many ahead; in a mixture the next batch may touch another lane.
+        lanes = min(self._order.num_lanes, len({lane for _, lane, _ in coming}) + 1)
+        self._windows.keep((1 + -(-len(coming) // lanes)) * lanes)
