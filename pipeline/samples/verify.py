@@ -14,6 +14,7 @@ from pipeline.samples.checks import (
     check_part,
     check_run,
 )
+from pipeline.samples.ledger import PartRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +39,8 @@ class VerifyReport:
     """Width and height of every image in pixels; None where none could be decoded."""
     problems: tuple[str, ...]
     """Each in one line; only the first hundred, and then how many more."""
+    broken: frozenset[PartRecord] = frozenset()
+    """Committed parts whose bytes are not those that were committed."""
 
     @property
     def ok(self) -> bool:
@@ -97,4 +100,5 @@ def verify(url: str, progress: Callable[[int, int], None] | None = None) -> Veri
         label_counts=dict(sorted(findings.labels.items(), key=lambda item: (item[0] is None, item[0] or 0))),
         image_size=findings.image_size,
         problems=findings.all_problems(),
+        broken=frozenset(findings.broken),
     )
