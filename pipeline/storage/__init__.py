@@ -3,10 +3,12 @@
 What lives here: addresses (`absolute_url`, `join`, `is_local`), reading (`read_bytes`, `read_range`), looking
 (`exists`, `is_folder`, `info`, `list_objects`, `glob`) and the three ways to change a store (`put_once`,
 `put_replace`, `remove_tree`). An object becomes visible whole or not at all, a short read is an error, and
-transient faults are retried, bounded and counted (`retries`).
+transient faults are retried, bounded and counted (`retries`). `honours_put_once` finds stores that break the promise of
+`put_once`; `leased` keeps a second job out of a folder.
 """
 
 from pipeline.storage.info import ObjectInfo
+from pipeline.storage.lease import Fence, LeaseTiming, leased
 from pipeline.storage.objects import (
     exists,
     glob,
@@ -19,19 +21,24 @@ from pipeline.storage.objects import (
     read_range,
     remove_tree,
 )
+from pipeline.storage.probe import honours_put_once
 from pipeline.storage.retry import RetryPolicy, retries
 from pipeline.storage.urls import absolute_url, is_local, join
 
 __all__ = [
+    "Fence",
+    "LeaseTiming",
     "ObjectInfo",
     "RetryPolicy",
     "absolute_url",
     "exists",
     "glob",
+    "honours_put_once",
     "info",
     "is_folder",
     "is_local",
     "join",
+    "leased",
     "list_objects",
     "put_once",
     "put_replace",
