@@ -8,7 +8,7 @@ export PYRIGHT_PYTHON_CACHE_DIR := $(CURDIR)/$(VENV)/pyright
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 DEMO_DIR ?= demo-output
 
-.PHONY: setup demo check test test-jobs bench clean
+.PHONY: setup demo check test bench clean
 
 setup: $(STAMP)
 
@@ -30,13 +30,10 @@ check: $(STAMP)
 	$(BIN)/codespell pipeline jobs tests cluster docs README.md Makefile pyproject.toml ray_cluster.yaml
 	$(BIN)/pyright
 
-# Rooms in parallel, one thread each.
+# Rooms in parallel, one thread each; then the jobs as a user runs them, one after another.
 test: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --ignore tests/jobs
-
-# The jobs as a user runs them, one after another; not yet part of `make test`: they have not been run as a whole.
-test-jobs: $(STAMP)
-	$(BIN)/python -m pytest tests/jobs
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/jobs
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/stream.py

@@ -1,11 +1,14 @@
 """The loader actor: makes rows of global batches on request; it keeps nothing that a restart would lose."""
 
+import logging
 import time
 from dataclasses import dataclass, replace
 from typing import cast
 
 import ray
+from ray import ObjectRef
 from ray.actor import ActorHandle
+from ray.exceptions import RayError
 
 from pipeline import storage
 from pipeline.order import StreamOrder
@@ -15,6 +18,8 @@ from pipeline.stream import BatchArrays, ImageSpec, SliceReader
 from pipeline.telemetry import IMAGES_STREAMED, LOADER_DEMAND_WAIT_SECONDS, STORAGE_RETRIES, Tally
 
 REPORT_EVERY_S = 0.5
+LAST_REPORT_TIMEOUT_S = 10.0
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,14 +62,21 @@ class Loader:
             self._readers[start, stop] = SliceReader(args.index, args.order, args.image, start, stop)
         rows = self._readers[start, stop].batch(step)
         self._tally.add(IMAGES_STREAMED, stop - start)
-        for operation, count in storage.retries().items():
-            self._tally.reach(STORAGE_RETRIES, count, operation=operation)
         now = time.perf_counter()
         if now - self._reported_at > REPORT_EVERY_S:
-            self._hub.report.remote(self._tally.report())
+            self._report()
             self._reported_at = now
         self._idle_since = time.perf_counter()
         return rows
+
+    def report(self) -> None:
+        """Sends the counts to the hub and returns once they are there; without it the last half second would be lost."""
+        ray.get(self._report(), timeout=LAST_REPORT_TIMEOUT_S)
+
+    def _report(self) -> ObjectRef:
+        for operation, count in storage.retries().items():
+            self._tally.reach(STORAGE_RETRIES, count, operation=operation)
+        return self._hub.report.remote(self._tally.report())
 
 
 def start_loaders(count: int, cpus: float, args: LoaderArgs) -> list[ActorHandle]:
@@ -77,3 +89,11 @@ def start_loaders(count: int, cpus: float, args: LoaderArgs) -> list[ActorHandle
     """
     actor = ray.remote(Loader).options(num_cpus=cpus, max_restarts=-1, max_task_retries=-1, scheduling_strategy="SPREAD")
     return [cast(ActorHandle, actor.remote(replace(args, name=f"{args.name}-{i}"))) for i in range(count)]
+
+
+def report_all(loaders: list[ActorHandle]) -> None:
+    """Makes all loaders send their last counts; a loader that cannot any more costs a line in the log, not the job."""
+    try:
+        ray.get([loader.report.remote() for loader in loaders], timeout=LAST_REPORT_TIMEOUT_S)
+    except RayError as error:
+        _log.warning("the counts of the loaders' last half second are missing: %s", error)

@@ -13,7 +13,7 @@ from pipeline.errors import SwissrollError
 from pipeline.runtime.console import say
 
 JOBS = Path(__file__).parents[2] / "jobs"
-SCRAPE_EVERY_S = 2.0
+SCRAPE_EVERY_S = 0.5
 
 
 def run_step(title: str, script: str, *args: object, summary: Path | None = None, scrape: bool = False) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def run_step(title: str, script: str, *args: object, summary: Path | None = None
 
 
 class _Scraper:
-    """Reads a Prometheus endpoint every two seconds for the length of a block."""
+    """Reads a Prometheus endpoint twice a second for the length of a block."""
 
     def __init__(self, port: int | None) -> None:
         self._url = None if port is None else f"http://127.0.0.1:{port}/metrics"

@@ -14,7 +14,7 @@ from pipeline.plans.run_folder import write_run_config
 from pipeline.plans.train_plan import TrainPlan
 from pipeline.runtime.console import say
 from pipeline.runtime.hub import start_hub
-from pipeline.runtime.loader import LoaderArgs, start_loaders
+from pipeline.runtime.loader import LoaderArgs, report_all, start_loaders
 from pipeline.runtime.session import fitting_cpus, total
 from pipeline.runtime.stopping import stop_on_sigterm
 from pipeline.runtime.train_pace import TrainPace
@@ -87,6 +87,7 @@ def run_training(plan: TrainPlan) -> TrainOutcome:
     pace = TrainPace(plan.config.steps)
     with stop_on_sigterm() as stop, watched(hub, ProgressReporter("train", "step"), pace.point, stop):
         _fit(args, scaling, max_failures=c.workers.max_failures)
+        report_all(loaders)
     return _outcome(plan, pace, first_step)
 
 
