@@ -13,6 +13,8 @@ from pipeline.models import Model
 from pipeline.models.model import to_pixels
 from pipeline.networks.unet import to_channels_last
 
+LabelsOf = Callable[[int, int], NDArray[np.int64] | None]
+
 
 class ImageSampler:
     """Samples images with one model under one specification.
@@ -24,12 +26,14 @@ class ImageSampler:
         model: With the checkpoint's weights.
         spec: What to sample.
         device: Where the network runs.
+        labels_of: (first, rows) -> classes, int64 [rows] or None; the specification's rule unless given.
     """
 
-    def __init__(self, model: Model, spec: GenerationSpec, device: torch.device) -> None:
+    def __init__(self, model: Model, spec: GenerationSpec, device: torch.device, labels_of: LabelsOf | None = None) -> None:
         self._model = model.to(device)
         self._network = to_channels_last(model.network).eval()
         self._spec = spec
+        self._labels_of = labels_of or spec.labels_of
         self._device = device
         self._table = sampler_table(spec.sampler, model.family.schedule, model.config.family.prediction)
         self._start_key = stream_key(spec.seed, "generation start")
@@ -52,7 +56,7 @@ class ImageSampler:
     def _batch(self, first: int) -> NDArray[np.uint8]:
         size = self._spec.batch_rows
         numbers = torch.arange(first, first + size, device=self._device)
-        labels = self._spec.labels_of(first, size)
+        labels = self._labels_of(first, size)
         x_0 = sample(
             self._network,
             self._table,

@@ -3,6 +3,7 @@
 One sample set is one folder:
 
     run.json                        the run's spec: written once, compared on resume
+    origin.json                     where the checkpoint was found when the first job started
     goals/{num_samples}             empty objects: how many rows were asked for; the largest counts
     data/part-{first}.parquet    the rows from `first` on (or .tar, with data/index.json); written once
     commits/{first}-{last}.{bytes}.{sha256}.{parquet|tar}    empty objects: one listing is the whole ledger, no part is read
@@ -15,6 +16,7 @@ Whoever makes a part, and however often, its bytes and its name are the same; no
 from pipeline.samples.card import dataset_card
 from pipeline.samples.ledger import PartRange, PartRecord, PartSuffix, commit_name, open_ranges, parse_commit_name
 from pipeline.samples.manifest import Manifest, load_manifest
+from pipeline.samples.origin import Origin, load_origin
 from pipeline.samples.part import PartRows, encode_part
 from pipeline.samples.reading import Sample, read_samples
 from pipeline.samples.sample_set import SampleSet
@@ -23,6 +25,7 @@ from pipeline.samples.verify import VerifyReport, verify
 
 __all__ = [
     "Manifest",
+    "Origin",
     "PartRange",
     "PartRecord",
     "PartRows",
@@ -35,6 +38,7 @@ __all__ = [
     "dataset_card",
     "encode_part",
     "load_manifest",
+    "load_origin",
     "open_ranges",
     "parquet_schema",
     "parse_commit_name",

@@ -150,7 +150,15 @@ def test_numbers_out_of_range_are_named(num_samples: int, part_rows: int):
 
 @pytest.mark.parametrize(
     "fields",
-    [{"first": -1}, {"rows": 0}, {"first": 10**12}, {"size_bytes": -1}, {"sha256": "a" * 63}, {"sha256": "A" * 64}, {"suffix": "zip"}],
+    [
+        {"first": -1},
+        {"rows": 0},
+        {"first": 10**12},
+        {"size_bytes": -1},
+        {"sha256": "a" * 63},
+        {"sha256": "A" * 64},
+        {"suffix": "zip"},
+    ],
 )
 def test_a_record_that_cannot_be_is_refused(fields: dict[str, object]):
     with pytest.raises(ConfigError, match="PartRecord"):

@@ -97,7 +97,15 @@ def test_unlabeled_samples_have_null_labels(tmp_path: Path):
 
 @pytest.mark.parametrize(
     "changes",
-    [{"images": []}, {"keys": ["a"]}, {"first": -1}, {"first": 10**12}, {"labels": [1]}, {"extension": ".png"}, {"extension": ""}],
+    [
+        {"images": []},
+        {"keys": ["a"]},
+        {"first": -1},
+        {"first": 10**12},
+        {"labels": [1]},
+        {"extension": ".png"},
+        {"extension": ""},
+    ],
 )
 def test_arguments_that_make_no_part_are_refused(changes: dict[str, object]):
     arguments: dict[str, object] = {"first": 0, "images": [b"a", b"b"], "labels": [0, 1]}

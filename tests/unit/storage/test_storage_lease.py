@@ -12,7 +12,7 @@ from s3_double import S3Double
 
 from pipeline import storage
 from pipeline.errors import CommitConflict, ConfigError
-from pipeline.storage import Fence, LeaseTiming, honours_put_once, leased
+from pipeline.storage import Fence, LeaseTiming, honours_put_once, lease, leased
 
 QUICK = LeaseTiming(beat_s=0.05, expires_s=10.0)
 SHORT = LeaseTiming(beat_s=0.05, expires_s=0.6)
@@ -91,15 +91,15 @@ def test_a_newcomer_that_slept_over_several_leases_gets_none(root: str, monkeypa
     for _ in range(4):
         with leased(root, QUICK):
             pass
-    look = storage.lease._highest
+    look = lease._highest
     seen = []
 
     def stale(url: str) -> int:
         seen.append(url)
         return 1 if len(seen) == 1 else look(url)
 
-    monkeypatch.setattr(storage.lease, "_highest", stale)
-    monkeypatch.setattr(storage.lease, "_wait_until_free", lambda *given: None)
+    monkeypatch.setattr(lease, "_highest", stale)
+    monkeypatch.setattr(lease, "_wait_until_free", lambda *given: None)
     with pytest.raises(ConfigError, match="at work"), leased(root, QUICK):
         pytest.fail("a stale token was taken")
 
