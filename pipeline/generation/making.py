@@ -39,7 +39,7 @@ class PartMaker:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         if device.type == "cpu":
             torch.set_num_threads(_CPU_THREADS)
-        loaded = load_model(checkpoint)
+        loaded = load_model(checkpoint, spec.ema)
         if loaded.digest != spec.checkpoint_digest:
             raise CorruptDataError(
                 f"the checkpoint changed: digest {loaded.digest[:12]}, expected {spec.checkpoint_digest[:12]}", checkpoint

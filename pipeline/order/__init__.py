@@ -4,13 +4,14 @@ from pipeline.order.cursor import Cursor
 from pipeline.order.keys import key64
 from pipeline.order.lanes import WindowSpan, default_lanes
 from pipeline.order.permutation import permute
-from pipeline.order.plan import OrderConfig, Rows, Segment, StreamOrder
+from pipeline.order.plan import OrderConfig, Place, Rows, Segment, StreamOrder
 from pipeline.order.slices import Piece, pieces, row_slice
 
 __all__ = [
     "Cursor",
     "OrderConfig",
     "Piece",
+    "Place",
     "Rows",
     "Segment",
     "StreamOrder",

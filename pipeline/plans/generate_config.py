@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pipeline.errors import ConfigError
-from pipeline.families.sampler_tables import SamplerName
+from pipeline.families.sampler_tables import Clip, SamplerName
 from pipeline.generation import ImageFormat, Layout
 
 
@@ -13,8 +13,10 @@ class GenerateConfig:
     """A generation job: which samples of which checkpoint, and where they go."""
 
     checkpoint: str = ""
-    """A checkpoint folder, or a run folder (URL or URL@latest): its newest good checkpoint, which stays the one for this output
-    even when the run goes on. Several, separated by commas or matched by *, are a sweep."""
+    """A checkpoint folder, one that diffusers saved, or a run folder (URL or URL@latest): its newest good checkpoint, which
+    stays the one for this output even when the run goes on. Several, separated by commas or matched by *, are a sweep."""
+    ema: float | None = None
+    """Length of the average of weights to sample with, one of the checkpoint's; unset: its first."""
     output: str = ""
     """Folder or URL of the sample set; the same folder continues the set. {date} becomes --date, {checkpoint} the name of each
     checkpoint of a sweep."""
@@ -24,14 +26,20 @@ class GenerateConfig:
     """Samples of the finished set; a larger number later extends it. Label counts and conditions have a number of their own."""
     seed: int = 0
     """Seed of all noise; sample i depends on the seed and i alone."""
-    sampler: SamplerName = "dpm++2m"
-    """The reverse process."""
-    sampler_steps: int = 20
-    """Network evaluations per image (twice as many for heun)."""
-    eta: float = 0.0
-    """Randomness of ddim, 0 to 1."""
+    sampler: SamplerName | None = None
+    """The reverse process of a diffusion model; unset: dpm++2m."""
+    sampler_steps: int | None = None
+    """Network evaluations per image (twice as many for heun); unset: 20."""
+    eta: float | None = None
+    """Randomness of ddim, 0 to 1; unset: 0."""
+    clip: Clip | None = None
+    """What happens to the view of the image in every step: none, clip to [-1, 1], or dynamic thresholding; unset: clip."""
+    dynamic_quantile: float | None = None
+    """Of dynamic thresholding: the share of an image's values that are not thresholded; unset: 0.995."""
     guidance: float = 1.0
     """Classifier-free guidance; 1 is the plain conditional model."""
+    draw_pixels: bool = False
+    """Of a VAE: draw each pixel from its distribution, noise and all, instead of taking its mean."""
     labels: str = "all"
     """Classes the samples cycle through: all, one (3) or several (0,1,2); or counts (0:500,1:300) or weights (0=0.7,1=0.3)."""
     conditions: str = ""
@@ -62,11 +70,10 @@ class GenerateConfig:
     """Port of the Prometheus endpoint, 0 for any free one; unset: 9474 or the next free one."""
 
     def __post_init__(self) -> None:
-        for name in ("sampler_steps", "part_rows", "batch_rows"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.num_workers is not None and self.num_workers < 1:
-            raise ConfigError(f"num_workers must be at least 1, got {self.num_workers}")
+        for name in ("sampler_steps", "part_rows", "batch_rows", "num_workers"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"{name} must be at least 1, got {value}")
         if self.num_samples < 0:
             raise ConfigError(f"num_samples must be at least 1, got {self.num_samples}")
         for name in ("seed", "max_part_failures", "max_failed_parts"):

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from pipeline.errors import ConfigError, CorruptDataError, PermanentStorageError
-from pipeline.models.model import num_parameters
+from pipeline.models import num_parameters
 from pipeline.order import StreamOrder
 from pipeline.plans.metrics_port import check_metrics_port
 from pipeline.plans.output_folder import output_url
@@ -55,7 +55,11 @@ class TrainPlan:
                 "data",
                 f"{self.index.num_samples:,} samples in {len(self.index.shards):,} shards, {self.index.size_bytes:,} bytes",
             ),
-            ("model", f"{num_parameters(c.model):,} parameters, images {'x'.join(map(str, c.model.image.shape))}"),
+            (
+                "model",
+                f"{c.model.family_name}, {num_parameters(c.model):,} parameters, "
+                f"images {'x'.join(map(str, c.model.image.shape))}",
+            ),
             ("steps", f"{c.steps:,} of batch {c.stream.batch_size}: {order.epochs_at(c.steps):.1f} epochs"),
             ("order", f"{order.config.lanes} lanes, windows of {order.config.window} samples, seed {c.seed}"),
             ("workers", f"{c.workers.num_workers} trainers, {c.workers.num_loaders} loaders"),

@@ -8,8 +8,9 @@ from typing import Any
 from pipeline import storage
 from pipeline.generation import GenerationSpec, PartMaker
 from pipeline.runtime.hub import HubAddress
+from pipeline.runtime.storage_counts import reach_storage_counts
 from pipeline.samples import PartRange, PartRecord, SampleSet
-from pipeline.telemetry import IMAGES_GENERATED, STORAGE_RETRIES, Tally
+from pipeline.telemetry import IMAGES_GENERATED, Tally
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,8 +71,7 @@ class Generator:
             self._args.fence.check()
         self._samples.check(self._args.provenance)
         record = self._samples.commit(part.first, data, part.rows, maker.suffix)
-        for operation, count in storage.retries().items():
-            self._tally.reach(STORAGE_RETRIES, count, operation=operation)
+        reach_storage_counts(self._tally)
         self._hub.report.remote(self._tally.report())
         return record
 

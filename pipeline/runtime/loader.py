@@ -10,12 +10,12 @@ from ray import ObjectRef
 from ray.actor import ActorHandle
 from ray.exceptions import RayError
 
-from pipeline import storage
 from pipeline.order import StreamOrder
 from pipeline.runtime.hub import HubAddress
+from pipeline.runtime.storage_counts import reach_storage_counts
 from pipeline.shards import ShardIndex
 from pipeline.stream import BatchArrays, ImageSpec, SliceReader
-from pipeline.telemetry import IMAGES_STREAMED, LOADER_DEMAND_WAIT_SECONDS, STORAGE_RETRIES, Tally
+from pipeline.telemetry import IMAGES_STREAMED, LOADER_DEMAND_WAIT_SECONDS, Tally
 
 REPORT_EVERY_S = 0.5
 LAST_REPORT_TIMEOUT_S = 10.0
@@ -74,8 +74,7 @@ class Loader:
         ray.get(self._report(), timeout=LAST_REPORT_TIMEOUT_S)
 
     def _report(self) -> ObjectRef:
-        for operation, count in storage.retries().items():
-            self._tally.reach(STORAGE_RETRIES, count, operation=operation)
+        reach_storage_counts(self._tally)
         return self._hub.report.remote(self._tally.report())
 
 

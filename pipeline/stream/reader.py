@@ -40,14 +40,13 @@ class SliceReader:
         images = np.empty((stop - start, self._image.size, self._image.size, self._image.channels), np.uint8)
         labels = np.full(stop - start, -1, np.int64)
         row = 0
-        for lane, low, high in self._lanes:
-            for epoch, span, shuffled in self._order.window_places(lane, step, low, high):
-                window = self._windows.samples(epoch, lane, span)
-                for place in shuffled.tolist():
-                    self._decode(window[place], images[row])
-                    if self._image.num_classes:
-                        labels[row] = self._label(window[place])
-                    row += 1
+        for epoch, lane, span, positions in self._order.places(step, start, stop):
+            window = self._windows.samples(epoch, lane, span)
+            for position in positions.tolist():
+                self._decode(window[position], images[row])
+                if self._image.num_classes:
+                    labels[row] = self._label(window[position])
+                row += 1
         self._look_ahead(step)
         return BatchArrays(images, labels, rows.sample, rows.epoch)
 
@@ -59,10 +58,8 @@ class SliceReader:
         """Starts fetching windows whose turn comes within the next half window, and lets go of windows that are done."""
         share = self._order.config.batch_size // self._order.config.lanes
         ahead = max(1, self._order.config.window // (2 * share))
-        for lane, low, high in self._lanes:
-            for epoch, span, _ in self._order.window_places(lane, step + ahead, low, high):
-                self._windows.prefetch(epoch, lane, span)
-            for epoch, span, _ in self._order.window_places(lane, step + 1, low, high):
+        for soon in (step + ahead, step + 1):
+            for epoch, lane, span in self._order.spans(soon, *self._rows):
                 self._windows.prefetch(epoch, lane, span)
         # Per lane: the windows that one batch touches, and as many ahead.
         per_batch = 1 + -(-share // self._order.config.window)

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from pipeline.errors import ConfigError
+from pipeline.models import num_parameters
 from pipeline.order import default_lanes
 from pipeline.plans.commands import parse_train
 from pipeline.plans.presets import PRESETS, preset
@@ -27,7 +28,9 @@ def test_a_plan_describes_the_job_and_writes_nothing(data: str, tmp_path: Path, 
     assert told["run"] == f"{tmp_path / 'run'} (new)"
     assert told["data"].startswith("1,797 samples in 4 shards, ")
     assert told["steps"].startswith(f"{preset(name).steps:,} of batch {preset(name).stream.batch_size}: ")
-    assert told["workers"] == "1 trainers, 1 loaders"
+    workers = preset(name).workers
+    assert told["workers"] == f"{workers.num_workers} trainers, {workers.num_loaders} loaders"
+    assert told["model"].startswith(f"{preset(name).model.family_name}, {num_parameters(preset(name).model):,} parameters")
     assert all(text and "\n" not in text for text in told.values())
     assert not (tmp_path / "run").exists()
 

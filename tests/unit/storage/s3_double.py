@@ -82,12 +82,16 @@ class _Handler(BaseHTTPRequestHandler):
         if data is None:
             self._answer(404, _error("NoSuchKey"))
             return
-        status, body = 200, data
+        if self.headers.get("If-Match", _etag(data)) != _etag(data):
+            self._answer(412, _error("PreconditionFailed"))
+            return
+        status, body, extra = 200, data, {}
         if wanted := self.headers.get("Range"):
             start, _, last = wanted.removeprefix("bytes=").partition("-")
             body = data[int(start) : int(last) + 1 if last else None]
             status = 206 if body else 416
-        self._answer(status, body if self.command == "GET" else b"", ETag=_etag(data), length=str(len(body)))
+            extra = {"Content_Range": f"bytes {start}-{int(start) + len(body) - 1}/{len(data)}"} if body else {}
+        self._answer(status, body if self.command == "GET" else b"", ETag=_etag(data), length=str(len(body)), **extra)
 
     do_HEAD = do_GET  # noqa: N815
 
