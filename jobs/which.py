@@ -1,6 +1,5 @@
-"""Which samples a step saw: python jobs/which.py --run-dir URL --step K, or python jobs/which.py PRESET --data URLS --step K."""
+"""Which samples a step saw: python jobs/which.py --run-dir URL --step K [--picture FILE], or PRESET --data URL instead."""
 
-import sys
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -11,17 +10,19 @@ from pipeline.pictures import image_grid
 from pipeline.plans.commands import starting_config
 from pipeline.plans.flags import arguments, parse_flags
 from pipeline.plans.train_config import TrainConfig
-from pipeline.plans.which_plan import run_config, seen_step
+from pipeline.plans.which_plan import seen_step
 from pipeline.runtime.console import say, warn
 from pipeline.runtime.job import OK, run_job
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WhichCommand:
-    """List, and draw, the samples that a step of a run was given. Nothing is trained and no Ray is started."""
+    """List, and draw, the samples that a step of a run was given. Nothing is trained, nothing is started."""
 
     job: Annotated[TrainConfig, tyro.conf.arg(name="")]
     """The run: --run-dir of one that exists, or a preset and flags as for train.py."""
+    config: str | None = None
+    """JSON file with the run's configuration; instead of a preset."""
     step: int = 1
     """The step, as progress and loss curve count: the first is 1."""
     picture: str | None = None
@@ -32,18 +33,17 @@ class WhichCommand:
 
 def main() -> int:
     """Lists and draws; returns the exit code."""
-    default, rest = starting_config(arguments())
+    default, rest = starting_config(arguments(), "which.py", from_run=True)
     command = parse_flags(WhichCommand, rest, WhichCommand(job=default), prog="which.py")
-    seen = seen_step(run_config(command.job), command.step)
+    seen = seen_step(command.job, command.step)
     say("row\tepoch\tsample\tlabel\tkey\tshard\toffset")
     for row in seen.rows:
         say(f"{row.row}\t{row.epoch}\t{row.sample}\t{row.label}\t{row.key}\t{row.uri}\t{row.offset}")
     for damaged in seen.damaged:
         warn(f"another sample stood in for {damaged.key!r}: {damaged.reason} ({damaged.uri} at byte {damaged.offset})")
     if command.picture is not None:
-        url = storage.absolute_url(command.picture)
-        storage.put_replace(url, image_grid(seen.batch.images, columns=command.columns, scale=2))
-        print(f"picture: {url}", file=sys.stderr)
+        picture = image_grid(seen.batch.images, columns=command.columns, scale=2)
+        storage.put_replace(storage.absolute_url(command.picture), picture)
     return OK
 
 

@@ -2,10 +2,8 @@
 
 from dataclasses import dataclass
 
-from pipeline import storage
 from pipeline.errors import ConfigError, CorruptDataError
-from pipeline.plans.run_folder import CONFIG_NAME
-from pipeline.plans.train_config import TrainConfig, load_train_config
+from pipeline.plans.train_config import TrainConfig
 from pipeline.plans.train_plan import image_spec
 from pipeline.shards import open_data, read_samples
 from pipeline.stream import BatchArrays, CorruptSample, SliceReader, make_order
@@ -41,17 +39,6 @@ class SeenStep:
     """Their pixels, as the model saw them."""
     damaged: list[CorruptSample]
     """Samples that others stood in for."""
-
-
-def run_config(config: TrainConfig) -> TrainConfig:
-    """Returns the configuration saved in the run folder where one is named, else the one given.
-
-    Raises:
-        ConfigError: There is no such run.
-    """
-    if not config.run_dir:
-        return config
-    return load_train_config(storage.join(storage.absolute_url(config.run_dir), CONFIG_NAME))
 
 
 def seen_step(config: TrainConfig, step: int) -> SeenStep:
