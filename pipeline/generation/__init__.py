@@ -6,7 +6,7 @@ from pipeline.generation.labels import LabelRule, parse_labels
 from pipeline.generation.making import PartMaker
 from pipeline.generation.part_queue import PartQueue
 from pipeline.generation.sampling import ImageSampler
-from pipeline.generation.spec import GenerationSpec, Layout
+from pipeline.generation.spec import GenerationSpec, Layout, Precision
 from pipeline.generation.strips import generating_strip, noising_strip
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "Layout",
     "PartMaker",
     "PartQueue",
+    "Precision",
     "encode_png",
     "encoder",
     "generating_strip",

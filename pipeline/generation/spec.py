@@ -14,6 +14,7 @@ from pipeline.generation.labels import LabelRule
 
 # Raised whenever the same specification would give other pixels than before.
 SAMPLING_VERSION = 1
+Precision = Literal["fp32", "bf16"]
 Layout = Literal["parquet", "webdataset"]
 
 
@@ -42,6 +43,10 @@ class GenerationSpec:
     """Rows of a part; parts begin at its multiples."""
     batch_rows: int
     """Images sampled at a time. Fixed, as kernels may round differently for other batch shapes."""
+    precision: Precision = "fp32"
+    """Arithmetic of the network; the sampler's own is float32."""
+    compiled: bool = False
+    """Whether the network is compiled, which rounds in other places."""
     label_counts: tuple[int, ...] = ()
     """Instead of cycling: so many samples of each class, one class after another."""
     label_weights: tuple[float, ...] = ()

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pipeline.errors import ConfigError
 from pipeline.families.sampler_tables import Clip, SamplerName
-from pipeline.generation import ImageFormat, Layout
+from pipeline.generation import ImageFormat, Layout, Precision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +58,10 @@ class GenerateConfig:
     """Rows of a Parquet part."""
     batch_rows: int = 100
     """Images sampled at a time."""
+    precision: Precision = "fp32"
+    """Arithmetic of the network: bf16 is faster on GPUs and slower on most CPUs."""
+    compiled: bool = False
+    """Compile the network first: takes a minute for each worker, and needs a C++ compiler there; for long runs."""
     accelerator: Literal["auto", "gpu", "cpu"] = "auto"
     """Where samplers run; auto takes GPUs where the cluster has some."""
     max_part_failures: int = 3

@@ -103,6 +103,8 @@ def _planned(config: GenerateConfig) -> GeneratePlan:
         conditions_sha256=digest,
         part_rows=part_rows,
         batch_rows=batch_rows,
+        precision=config.precision,
+        compiled=config.compiled,
         image_format=config.image_format,
         quality=config.quality,
         layout=config.format,

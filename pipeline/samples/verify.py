@@ -63,12 +63,13 @@ class VerifyReport:
         return "\n".join(lines)
 
 
-def verify(url: str, progress: Callable[[int, int], None] | None = None) -> VerifyReport:
+def verify(url: str, progress: Callable[[int, int], None] | None = None, *, decode_images: bool = True) -> VerifyReport:
     """What is there and what is wrong with it, from storage alone; one part in memory at a time.
 
     Args:
         url: The folder of a sample set.
         progress: Called after each part with the rows checked so far and the rows committed.
+        decode_images: Whether to decode every image; without, their bytes are still compared with the digests.
 
     Raises:
         PermanentStorageError: There is no sample set.
@@ -86,7 +87,7 @@ def verify(url: str, progress: Callable[[int, int], None] | None = None) -> Veri
     check_files(url, records, finished, findings)
     checked = 0
     for record in records:
-        check_part(url, record, spec, findings)
+        check_part(url, record, spec, findings, decode_images=decode_images)
         checked += record.rows
         if progress is not None:
             progress(checked, total)

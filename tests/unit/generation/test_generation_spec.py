@@ -41,6 +41,8 @@ def test_any_other_field_gives_other_json() -> None:
         "ema": 0.1,
         "part_rows": 41,
         "batch_rows": 9,
+        "precision": "bf16",
+        "compiled": True,
         "label_counts": (5, 5, 5),
         "label_weights": (1.0, 2.0, 3.0),
         "conditions_sha256": "c" * 64,
