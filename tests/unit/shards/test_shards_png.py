@@ -87,10 +87,9 @@ def test_a_file_without_its_end_marker_is_judged_by_pillow() -> None:
     assert np.array_equal(decode_image(data, channels=3), expected)
 
 
-def test_a_wrong_checksum_is_refused_in_any_chunk() -> None:
-    data = with_chunk(encoded(noise(8, 8, 3)), b"teSt", b"hello", crc=1)
-    with pytest.raises(CorruptDataError, match="not an image|damaged PNG"):
-        decode_image(data, channels=3)
+def test_a_wrong_checksum_of_a_chunk_that_nobody_needs_costs_no_picture() -> None:
+    pixels = noise(8, 8, 3)
+    assert np.array_equal(decode_image(with_chunk(encoded(pixels), b"teSt", b"hello", crc=1), channels=3), pixels)
 
 
 @settings(deadline=None, max_examples=80)
