@@ -1,4 +1,4 @@
-"""Generation on a real S3 server: killed with SIGKILL, taken over after a silence, two jobs at once; the same bytes each time."""
+"""Generation on a real S3 server: killed with SIGKILL, taken over, two jobs at once; the same bytes each time."""
 
 import os
 import secrets
@@ -51,7 +51,7 @@ def start(environment: dict[str, str], script: str, *arguments: object) -> subpr
 
 def kill_session(job: subprocess.Popen[bytes]) -> None:
     """SIGKILL to everything in the job's session, until nothing is left."""
-    while found := [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if _in_session(pid, job.pid)]:
+    while found := [int(one.name) for one in Path("/proc").glob("[0-9]*") if _in_session(int(one.name), job.pid)]:
         for pid in found:
             try:
                 os.kill(pid, signal.SIGKILL)

@@ -13,11 +13,11 @@ import duckdb
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-import webdataset
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from sample_makers import SPEC, png
+from webdataset.compat import WebDataset
 
 from pipeline.errors import CorruptDataError
 from pipeline.samples import PartRange, PartRows, PartSuffix, SampleSet, encode_part, open_ranges, read_samples, verify
@@ -82,7 +82,7 @@ def test_webdataset_reads_the_shards(tmp_path: Path) -> None:
     shards = [str(tmp_path / "data" / shard["url"]) for shard in index["shardlist"]]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)  # it leaves closing its files to the garbage collector
-        found = list(webdataset.WebDataset(shards, shardshuffle=False, empty_check=False))
+        found = list(WebDataset(shards, shardshuffle=False, empty_check=False))
         gc.collect()
     assert [sample["__key__"] for sample in found] == [f"{i:012d}" for i in range(25)]
     assert [sample["png"] for sample in found] == [png(i) for i in range(25)]
