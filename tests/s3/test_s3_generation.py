@@ -19,6 +19,7 @@ from pipeline.storage import honours_put_once
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 300.0
+pytestmark = pytest.mark.timeout(1500)  # ten jobs, one after another
 GENERATE = ("--num-samples", 300, "--part-rows", 20, "--batch-rows", 20, "--sampler-steps", 8)
 
 
@@ -43,10 +44,22 @@ def trained(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactor
     return folder / "run"
 
 
+_started: list[subprocess.Popen[bytes]] = []
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_running() -> Iterator[None]:
+    """Ends what a failed test left at work."""
+    yield
+    while _started:
+        kill_session(_started.pop())
+
+
 def start(environment: dict[str, str], script: str, *arguments: object) -> subprocess.Popen[bytes]:
     """A job in a session of its own, which everything it starts stays in."""
     command = [sys.executable, str(ROOT / "jobs" / script), *map(str, arguments)]
-    return subprocess.Popen(command, env=environment, start_new_session=True)
+    _started.append(subprocess.Popen(command, env=environment, start_new_session=True))
+    return _started[-1]
 
 
 def kill_session(job: subprocess.Popen[bytes]) -> None:
