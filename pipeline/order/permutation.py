@@ -14,7 +14,8 @@ _MUL_1, _MUL_2, _GOLDEN = _U64(0xBF58476D1CE4E5B9), _U64(0x94D049BB133111EB), 0x
 _MASK_64 = (1 << 64) - 1
 
 
-def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
+def mix64(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Returns the finaliser of SplitMix64 of each number: a bijection that changes half of the bits for each bit changed."""
     x = (x ^ (x >> _U64(30))) * _MUL_1  # uint64 arrays wrap modulo 2**64 by definition
     x = (x ^ (x >> _U64(27))) * _MUL_2
     return x ^ (x >> _U64(31))
@@ -46,7 +47,7 @@ def permute(i: NDArray[np.int64], n: int, key: int) -> NDArray[np.int64]:
     def network(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
         left, right = values >> half, values & mask
         for round_key in round_keys:
-            left, right = right, left ^ (_mix(right ^ round_key) & mask)
+            left, right = right, left ^ (mix64(right ^ round_key) & mask)
         return (left << half) | right
 
     out = network(x.astype(np.uint64).ravel())

@@ -10,6 +10,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from pipeline.errors import ConfigError
 from pipeline.order.keys import key64
 from pipeline.order.lanes import WindowSpan, lane_bounds, window_at
 from pipeline.order.permutation import permute
+from pipeline.order.replacement import replacement
 
 ORDER_VERSION = 1
 _EPOCHS_KEPT = 2  # a batch touches at most two epochs when N >= batch size; more are computed again on demand
@@ -69,6 +71,19 @@ class Segment:
     stop: int
 
 
+class Place(NamedTuple):
+    """Where consecutive rows of a batch lie: all in one window."""
+
+    epoch: int
+    """Epoch of the rows."""
+    lane: int
+    """The lane that holds the window."""
+    span: WindowSpan
+    """The window."""
+    positions: Ints
+    """Row after row, the sample's position in the window, int64."""
+
+
 class StreamOrder:
     """The order of samples of one data set under one configuration; holds O(number of shards) memory.
 
@@ -111,6 +126,39 @@ class StreamOrder:
         found = [self._lane_rows(lane, step, low, high) for lane, low, high in self.lane_parts(start, stop)]
         epoch, shard, member = (np.concatenate(columns) for columns in zip(*found, strict=True))
         return Rows(epoch, shard, member, self._first_sample[shard] + member)
+
+    @property
+    def num_lanes(self) -> int:
+        """Lanes that a whole batch takes from; `Place.lane` is below it."""
+        return self.config.lanes
+
+    @property
+    def seed(self) -> int:
+        """Seed of the order."""
+        return self.config.seed
+
+    @property
+    def batch_size(self) -> int:
+        """Samples of a global batch."""
+        return self.config.batch_size
+
+    @property
+    def steps_a_window(self) -> float:
+        """Batches after which a lane has gone through a full window."""
+        return self.config.window * self.config.lanes / self.config.batch_size
+
+    def places(self, step: int, start: int, stop: int) -> list[Place]:
+        """Returns where rows [start, stop) of batch `step` lie, in row order."""
+        parts = self.lane_parts(start, stop)
+        return [
+            Place(epoch, lane, span, positions)
+            for lane, low, high in parts
+            for epoch, span, positions in self.window_places(lane, step, low, high)
+        ]
+
+    def replacement(self, epoch: int, sample: int, attempt: int) -> int:
+        """Returns the sample that takes the place of a damaged one, see `replacement`."""
+        return replacement(self.config.seed, epoch, sample, attempt, self.num_samples)
 
     def lane_parts(self, start: int, stop: int) -> list[tuple[int, int, int]]:
         """Returns (lane, first, last) for the lanes that rows [start, stop) touch; first and last count in the lane's share."""

@@ -114,7 +114,15 @@ CORRUPT_MEMBERS = Metric(
     name="swissroll_corrupt_members_total",
     kind="counter",
     unit="members",
-    help="Shard members that could not be decoded and were replaced.",
+    help="Samples listed in the run's quarantine file because they cannot be decoded, those of earlier jobs included.",
+    source="committed",
+    jobs=("train",),
+)
+SAMPLES_REPLACED = Metric(
+    name="swissroll_samples_replaced_total",
+    kind="counter",
+    unit="samples",
+    help="Rows of batches filled by another sample because their own cannot be decoded.",
     source="workers",
     jobs=("train",),
 )
@@ -230,6 +238,7 @@ ALL_METRICS: tuple[Metric, ...] = (
     TRAIN_STEP_SECONDS,
     LOADER_DEMAND_WAIT_SECONDS,
     CORRUPT_MEMBERS,
+    SAMPLES_REPLACED,
     PARTS_COMMITTED,
     PART_COMMITTED_BYTES,
     ROWS_COMMITTED,

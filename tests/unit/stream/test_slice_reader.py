@@ -81,6 +81,6 @@ def test_a_damaged_image_is_refused_with_its_place(tmp_path: Path) -> None:
     shard.write_bytes(content)
     index = open_data(str(tmp_path))
     reader = SliceReader(index, make_order(index, StreamConfig(batch_size=4), seed=0), IMAGE, 0, 4)
-    with pytest.raises(CorruptDataError, match=r"sample 00000003\.png: .*shard-000000.tar at byte"):
+    with pytest.raises(CorruptDataError, match=r"sample '00000003': .*shard-000000.tar at byte"):
         reader.batch(0)
     reader.close()
