@@ -12,8 +12,8 @@ from ray.exceptions import RayError
 
 from pipeline.order import StreamOrder
 from pipeline.runtime.hub import HubAddress
-from pipeline.runtime.storage_counts import reach_storage_counts
 from pipeline.runtime.quarantine import QuarantineAddress
+from pipeline.runtime.storage_counts import reach_storage_counts
 from pipeline.shards import ShardIndex
 from pipeline.stream import BatchArrays, ImageSpec, SliceReader
 from pipeline.telemetry import IMAGES_STREAMED, LOADER_DEMAND_WAIT_SECONDS, SAMPLES_REPLACED, Tally
