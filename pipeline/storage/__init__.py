@@ -7,7 +7,8 @@ transient faults are retried, bounded and counted (`counts`). A ranged read that
 reached, in the same version of the object; a store that asks to slow down is asked more slowly by the whole process.
 """
 
-from pipeline.storage.counts import StorageCounts, counts
+from pipeline.storage.cache import RangeCache
+from pipeline.storage.counts import StorageCounts, count, counts
 from pipeline.storage.info import ObjectInfo
 from pipeline.storage.objects import (
     exists,
@@ -26,9 +27,11 @@ from pipeline.storage.urls import absolute_url, is_local, join
 
 __all__ = [
     "ObjectInfo",
+    "RangeCache",
     "RetryPolicy",
     "StorageCounts",
     "absolute_url",
+    "count",
     "counts",
     "exists",
     "glob",

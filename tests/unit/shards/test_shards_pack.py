@@ -13,6 +13,7 @@ from PIL import Image
 
 from pipeline.errors import ConfigError, CorruptDataError, ResumeMismatch
 from pipeline.shards import decode_image, decode_label, image_field, open_data, open_source, pack, read_samples
+from pipeline.shards.versions import VERSIONS_NAME
 
 
 def _files(folder: Path) -> dict[str, bytes]:
@@ -144,7 +145,6 @@ for writes in (0, 3, 7, 4, 1000):
     ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     print(ended, os.path.exists(sys.argv[2] + "/index.json"))
 """
-from pipeline.shards.versions import VERSIONS_NAME
 
 
 def test_a_pack_killed_at_any_moment_is_continued(pictures: Path, tmp_path: Path) -> None:
