@@ -133,7 +133,8 @@ class RangeCache:
         while rest:
             written = os.pwrite(file, rest, at)
             rest, at = rest[written:], at + written
-        path.with_suffix(_PARTIAL).rename(path)
+        with self._lock():  # who looks for room must see it once, under one name or the other
+            path.with_suffix(_PARTIAL).rename(path)
 
     @contextlib.contextmanager
     def _lock(self) -> Iterator[None]:
@@ -156,7 +157,7 @@ class RangeCache:
             except FileNotFoundError:
                 continue
             if entry.name.endswith(_PARTIAL):
-                if stat.st_size and _removed_if_abandoned(entry.path):
+                if _removed_if_abandoned(entry.path):
                     continue
             elif entry.name != _LOCK:
                 entries.append((stat.st_mtime, stat.st_size, Path(entry.path)))
