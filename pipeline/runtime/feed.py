@@ -15,15 +15,11 @@ from ray.exceptions import GetTimeoutError
 
 from pipeline.errors import TransientStorageError
 from pipeline.order import Piece
-from pipeline.stream import BatchArrays
+from pipeline.stream import BatchArrays, batches_a_call
 from pipeline.training import Batch
 
 # Longer than Ray needs to notice a lost node and to restart its actors elsewhere; a hang beyond it is an error.
 BATCH_TIMEOUT_S = 600.0
-HANDOVER_BYTES = 4 * 2**20
-"""What a loader hands over with one answer, at least, where batches are small: every answer costs about a millisecond."""
-MOST_BATCHES = 64
-"""The most batches with one answer."""
 
 
 @dataclass(slots=True)
@@ -118,15 +114,6 @@ class BatchFeed(Iterator[Batch]):
         whole = torch.empty((sum(map(len, parts)), *first.shape[1:]), dtype=first.dtype, pin_memory=self._pin)
         np.concatenate(parts, out=whole.numpy())
         return whole
-
-
-def batches_a_call(piece_bytes: int) -> int:
-    """Returns how many batches a loader is asked for at once.
-
-    Args:
-        piece_bytes: Size of the largest piece of one batch.
-    """
-    return max(1, min(MOST_BATCHES, -(-HANDOVER_BYTES // max(1, piece_bytes))))
 
 
 def _warn_now() -> None:

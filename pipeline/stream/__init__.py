@@ -13,7 +13,7 @@ from pipeline.stream.corrupt import (
     check_budget,
     read_quarantine,
 )
-from pipeline.stream.memory import LoaderMemory, loader_memory
+from pipeline.stream.memory import LoaderMemory, batches_a_call, loader_memory
 from pipeline.stream.reader import SliceReader
 from pipeline.stream.whole import read_all
 
@@ -27,6 +27,7 @@ __all__ = [
     "Quarantine",
     "SliceReader",
     "StreamConfig",
+    "batches_a_call",
     "check_budget",
     "concatenate",
     "loader_memory",

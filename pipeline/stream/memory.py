@@ -7,6 +7,20 @@ from pipeline.shards import ShardIndex
 from pipeline.stream.config import ImageSpec
 from pipeline.stream.reader import windows_kept
 
+HANDOVER_BYTES = 4 * 2**20
+"""What a loader hands over with one answer, at least, where batches are small: every answer costs about a millisecond."""
+MOST_BATCHES = 64
+"""The most batches with one answer."""
+
+
+def batches_a_call(piece_bytes: int) -> int:
+    """Returns how many batches a loader is asked for at once.
+
+    Args:
+        piece_bytes: Size of the largest piece of one batch.
+    """
+    return max(1, min(MOST_BATCHES, -(-HANDOVER_BYTES // max(1, piece_bytes))))
+
 
 @dataclass(frozen=True, slots=True)
 class LoaderMemory:
@@ -16,6 +30,8 @@ class LoaderMemory:
     """Encoded samples of the windows at hand and of the next ones, where samples are of average size."""
     decoded: int
     """The answer that is being made."""
+    in_flight: int
+    """Answers on their way and in use, over all ranks: in the nodes' object stores, not in loaders."""
 
     @property
     def bytes_per_loader(self) -> int:
@@ -24,7 +40,7 @@ class LoaderMemory:
 
 
 def loader_memory(
-    index: ShardIndex, order: StreamOrder, image: ImageSpec, *, num_loaders: int, num_ranks: int, handover_bytes: int
+    index: ShardIndex, order: StreamOrder, image: ImageSpec, *, num_loaders: int, num_ranks: int, prefetch: int
 ) -> LoaderMemory:
     """Returns what a loader takes at most, whatever the size of the data set.
 
@@ -34,15 +50,17 @@ def loader_memory(
         image: What images are decoded to.
         num_loaders: Loaders that share the batch.
         num_ranks: Ranks that it is made for.
-        handover_bytes: Bytes of an answer, where a single batch is smaller.
+        prefetch: Batches that each rank asks for in advance.
     """
     sample_bytes = index.size_bytes / index.num_samples
     config = order.config
     window = min(config.window, -(-order.num_samples // config.lanes))
-    encoded, decoded = [0] * num_loaders, [0] * num_loaders
+    encoded, decoded, in_flight = [0] * num_loaders, [0] * num_loaders, 0
     for piece in pieces(config.batch_size, num_loaders, num_ranks):
         kept = windows_kept(order, len(order.lane_parts(piece.start, piece.stop)))
         encoded[piece.loader] += int(kept * window * sample_bytes)
         batch = (piece.stop - piece.start) * image.image_bytes
-        decoded[piece.loader] = max(decoded[piece.loader], batch, min(handover_bytes + batch, 64 * batch))
-    return LoaderMemory(max(encoded), max(decoded))
+        most = batches_a_call(batch)
+        decoded[piece.loader] = max(decoded[piece.loader], batch * most)
+        in_flight += batch * (max(2 * most, prefetch + most - 1) + most)  # asked for, and in use
+    return LoaderMemory(max(encoded), max(decoded), in_flight)

@@ -7,7 +7,6 @@ from ray.cluster_utils import Cluster
 from ray_processes import actor_pids, rss_bytes
 
 from pipeline.errors import ConfigError, CorruptDataError, ResumeMismatch
-from pipeline.runtime.feed import HANDOVER_BYTES
 from pipeline.runtime.stream import stream
 from pipeline.shards import open_data
 from pipeline.stream import ImageSpec, StreamConfig, loader_memory, make_order
@@ -85,9 +84,8 @@ def test_an_error_of_a_loader_is_the_projects_own(digits: str):
 def test_loaders_take_the_memory_that_is_stated_and_no_more(noise: str):
     image, config = ImageSpec(size=128, channels=3, num_classes=10), StreamConfig(batch_size=32, lanes=4, window=64)
     index = open_data(noise)
-    stated = loader_memory(
-        index, make_order(index, config, 0), image, num_loaders=2, num_ranks=1, handover_bytes=HANDOVER_BYTES
-    )
+    order = make_order(index, config, 0)
+    stated = loader_memory(index, order, image, num_loaders=2, num_ranks=1, prefetch=1)
     with stream(noise, image, config, num_loaders=2, cpus_per_loader=0.1, prefetch_batches=1) as source:
         waiting = actor_pids("Loader")
         while len(waiting) < 2:
