@@ -40,8 +40,16 @@ test-s3: $(STAMP)
 	$(BIN)/python tests/s3/ceph.py install
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/s3
 
-bench: $(STAMP)
+# The peers live in an environment of their own, for they pin other versions of what we use.
+PEERS := .bench/venv
+bench: $(STAMP) $(PEERS)/.installed
 	$(BIN)/python benchmarks/stream.py
 
+$(PEERS)/.installed: benchmarks/peers.txt
+	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement benchmarks/peers.txt
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(DEMO_DIR) build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(DEMO_DIR) .bench build *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -1,22 +1,22 @@
 """Measuring cases that run in processes of their own, in turns with a reference: CPU time of the whole process tree."""
 
-import multiprocessing
 import os
 import platform
 import statistics
+import subprocess
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
-from multiprocessing.connection import Connection
 from pathlib import Path
 
-# Long enough for workers that read ahead to fill their queues: what is produced between two pauses is what was consumed.
-SETTLE_S = 0.7
+# Workers that read ahead are given the time to fill their queues: what is produced between two pauses is what was consumed.
+SETTLED_SHARE = 0.15  # of one core, over one look: the background noise of an idle cluster
+LOOK_EVERY_S = 0.7
+SETTLE_TIMEOUT_S = 60.0
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
-Batches = Callable[[], Iterator[int]]
-"""Makes an endless iterator over batches; it yields the number of images in each."""
+Command = list[str]
+"""A command line."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,62 +35,77 @@ class Case:
     """One case in a process of its own, which waits between measurements.
 
     Args:
-        batches: What is measured; a function or object that can be sent to another process.
+        command: A process that answers as `serving.serve` does.
     """
 
-    def __init__(self, batches: Batches) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._here, there = context.Pipe()
-        self._process = context.Process(target=_serve, args=(batches, there))
-        self._process.start()
-        there.close()
+    def __init__(self, command: Command) -> None:
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def run(self, images: int) -> tuple[float, float]:
         """Returns (CPU seconds, wall seconds) an image, over at least so many images."""
-        time.sleep(SETTLE_S)
-        cpu, wall = _tree_cpu_s(self._process.pid), time.perf_counter()
-        self._here.send(images)
-        seen = self._here.recv()
+        cpu, wall = self._settled_cpu_s(), time.perf_counter()
+        seen = self._ask(images)
         wall = time.perf_counter() - wall
-        time.sleep(SETTLE_S)
-        return (_tree_cpu_s(self._process.pid) - cpu) / seen, wall / seen
+        return (self._settled_cpu_s() - cpu) / seen, wall / seen
 
     def close(self) -> None:
         """Ends the process."""
-        self._here.send(0)
-        self._process.join()
+        self._process.communicate("0\n")
+
+    def _settled_cpu_s(self) -> float:
+        """CPU seconds so far, once the case has come to rest."""
+        deadline, before = time.monotonic() + SETTLE_TIMEOUT_S, _tree_cpu_s(self._process.pid)
+        while time.monotonic() < deadline:
+            time.sleep(LOOK_EVERY_S)
+            now = _tree_cpu_s(self._process.pid)
+            if now - before < SETTLED_SHARE * LOOK_EVERY_S:
+                return now
+            before = now
+        raise RuntimeError(f"{self._process.args} did not come to rest within {SETTLE_TIMEOUT_S:.0f} s")
+
+    def _ask(self, images: int) -> int:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(f"{images}\n")
+        self._process.stdin.flush()
+        answer = self._process.stdout.readline()
+        if not answer:
+            raise RuntimeError(f"{self._process.args} ended with {self._process.wait()}")
+        return int(answer)
 
 
-def compare(reference: Batches, cases: dict[str, Batches], *, images: int, turns: int) -> tuple[Figures, dict[str, Figures]]:
+def compare(reference: Command, cases: dict[str, Command], *, images: int, turns: int) -> tuple[Figures, dict[str, Figures]]:
     """Returns the figures of the reference and of each case, every run of a case standing between two of the reference.
 
     Args:
         reference: What everything is a multiple of.
-        cases: By name.
+        cases: By name; one lives at a time, so that what one does in the background does not burden another.
         images: Images a run.
         turns: Runs of each case.
     """
     measured = Case(reference)
-    others = {name: Case(batches) for name, batches in cases.items()}
+    measured.run(images // 4)  # everything imported, started and in the page cache
     references: list[tuple[float, float]] = []
-    found: dict[str, list[tuple[float, float, float]]] = {name: [] for name in cases}
-    for case in (measured, *others.values()):
-        case.run(images // 4)  # everything imported, started and in the page cache
-    for _ in range(turns):
+    found: dict[str, Figures] = {}
+    for name, command in cases.items():
+        case = Case(command)
+        case.run(images // 4)
+        runs = []
         references.append(measured.run(images))
-        for name, case in others.items():
+        for _ in range(turns):
             cpu, wall = case.run(images)
             references.append(measured.run(images))
             around = (references[-2][0] + references[-1][0]) / 2
-            found[name].append((cpu, cpu / around, 1 / wall))
-    for case in (measured, *others.values()):
+            runs.append((cpu, cpu / around, 1 / wall))
         case.close()
+        found[name] = _medians(runs)
+    measured.close()
     whole = Figures(
         cpu_us=statistics.median(cpu for cpu, _ in references) * 1e6,
         ratio=1.0,
         images_per_s=statistics.median(1 / wall for _, wall in references),
     )
-    return whole, {name: _medians(runs) for name, runs in found.items()}
+    return whole, found
 
 
 def machine(packages: list[str]) -> list[str]:
@@ -107,16 +122,6 @@ def machine(packages: list[str]) -> list[str]:
 def _medians(runs: list[tuple[float, float, float]]) -> Figures:
     cpu, ratio, rate = (statistics.median(column) for column in zip(*runs, strict=True))
     return Figures(cpu_us=cpu * 1e6, ratio=ratio, images_per_s=rate)
-
-
-def _serve(batches: Batches, pipe: Connection) -> None:
-    endless = batches()
-    while wanted := pipe.recv():
-        seen = 0
-        while seen < wanted:
-            seen += next(endless)
-        pipe.send(seen)
-    endless.close()  # pyright: ignore[reportAttributeAccessIssue]  # all cases are generators
 
 
 def _tree_cpu_s(root: int | None) -> float:

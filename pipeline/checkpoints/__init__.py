@@ -5,6 +5,8 @@ A checkpoint is a folder `<run>/checkpoints/step-000001200/`:
     unet/                   the averaged weights as a diffusers UNet2DModel folder
     scheduler/              the noise schedule as a diffusers DDPMScheduler folder
     model_index.json        makes the folder a diffusers pipeline (models without labels)
+    network.safetensors     instead of these three: the averaged weights of a model of another family
+    ema/<length>.safetensors  further averages of the weights;  ema.json: the lengths of all of them
     model.json              the model's configuration, from which it is rebuilt
     training.safetensors    weights, their average and the optimiser's moments
     training.json           resolved configuration of the run, position in the stream, loss history
@@ -15,20 +17,35 @@ folder that readers pass over. Weights are safetensors, everything else JSON; no
 """
 
 from pipeline.checkpoints.find import checkpoint_urls, latest_good, resolve
-from pipeline.checkpoints.load import LoadedModel, TrainingSnapshot, load_model, load_training
+from pipeline.checkpoints.load import (
+    CheckpointInfo,
+    LoadedModel,
+    TrainingSnapshot,
+    inspect_checkpoint,
+    load_model,
+    load_training,
+)
 from pipeline.checkpoints.record import CheckpointRecord, read_record
-from pipeline.checkpoints.save import prune, save_checkpoint
+from pipeline.checkpoints.save import prune, save_checkpoint, save_model
+from pipeline.checkpoints.snapshots import Reconstruction, reconstruct, save_snapshot, snapshot_steps
 
 __all__ = [
+    "CheckpointInfo",
     "CheckpointRecord",
     "LoadedModel",
+    "Reconstruction",
     "TrainingSnapshot",
     "checkpoint_urls",
+    "inspect_checkpoint",
     "latest_good",
     "load_model",
     "load_training",
     "prune",
     "read_record",
+    "reconstruct",
     "resolve",
     "save_checkpoint",
+    "save_model",
+    "save_snapshot",
+    "snapshot_steps",
 ]

@@ -8,12 +8,15 @@ import diffusers
 import safetensors.torch
 from torch import Tensor
 
-from pipeline.families import DiffusionConfig, make_schedule
-from pipeline.models import Model
+from pipeline.families import DiffusionConfig, Prediction
+from pipeline.models import ModelConfig
+from pipeline.networks import UNet
 
-_PREDICTION_TYPES = {"eps": "epsilon", "x0": "sample", "v": "v_prediction"}
+PREDICTION_TYPES: dict[Prediction, str] = {"eps": "epsilon", "x0": "sample", "v": "v_prediction"}
 # Names that diffusers and we share; every other schedule is handed over as its table.
 _BETA_SCHEDULES = {"linear": "linear", "cosine": "squaredcos_cap_v2"}
+UNET_CONFIG = "unet/config.json"
+SCHEDULER_CONFIG = "scheduler/scheduler_config.json"
 UNET_WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
 _INNER = "inner."
 
@@ -28,21 +31,23 @@ def weights_bytes(tensors: Mapping[str, Tensor]) -> bytes:
     return safetensors.torch.save({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, {"format": "pt"})
 
 
-def diffusers_files(model: Model, weights: Mapping[str, Tensor]) -> dict[str, bytes]:
-    """Returns the files by which diffusers opens a model.
+def diffusers_files(network: UNet, config: ModelConfig, weights: Mapping[str, Tensor]) -> dict[str, bytes]:
+    """Returns the files by which diffusers opens a diffusion model.
 
     Args:
-        model: The model, for its configuration.
+        network: The network, for its shape.
+        config: The model's configuration.
         weights: Weights under the network's names; not necessarily the ones it holds now.
     """
+    assert isinstance(config.family, DiffusionConfig)  # ModelConfig gives a U-Net to no other family
     inner = {name.removeprefix(_INNER): value for name, value in weights.items()}
     version = diffusers.__version__
     files = {
-        "unet/config.json": json_bytes({**model.network.diffusers_config(), "_diffusers_version": version}),
+        UNET_CONFIG: json_bytes({**network.diffusers_config(), "_diffusers_version": version}),
         UNET_WEIGHTS: weights_bytes(inner),
-        "scheduler/scheduler_config.json": json_bytes({**scheduler_config(model.config.family), "_diffusers_version": version}),
+        SCHEDULER_CONFIG: json_bytes({**scheduler_config(config.family), "_diffusers_version": version}),
     }
-    if model.null_label is None:
+    if not config.image.num_classes:
         files["model_index.json"] = json_bytes(
             {
                 "_class_name": "DDPMPipeline",
@@ -56,17 +61,17 @@ def diffusers_files(model: Model, weights: Mapping[str, Tensor]) -> dict[str, by
 
 def scheduler_config(family: DiffusionConfig) -> dict[str, Any]:
     """Returns the configuration of the diffusers DDPMScheduler that samples as the family's ancestral sampler does."""
-    named = family.schedule in _BETA_SCHEDULES
+    named = family.beta is None and family.schedule in _BETA_SCHEDULES
     return {
         "_class_name": "DDPMScheduler",
         "num_train_timesteps": family.timesteps,
         "beta_start": 1e-4,
         "beta_end": 0.02,
         "beta_schedule": _BETA_SCHEDULES.get(family.schedule, "linear"),
-        "trained_betas": None if named else make_schedule(family.schedule, family.timesteps).beta.tolist(),
-        "prediction_type": _PREDICTION_TYPES[family.prediction],
+        "trained_betas": None if named else family.make_schedule().beta.tolist(),
+        "prediction_type": PREDICTION_TYPES[family.prediction],
         "variance_type": "fixed_small",
-        "clip_sample": True,
+        "clip_sample": family.default_clip == "clip",
         "clip_sample_range": 1.0,
         "timestep_spacing": "leading",
     }

@@ -4,6 +4,7 @@ import logging
 import re
 
 from pipeline import storage
+from pipeline.checkpoints.foreign import is_foreign
 from pipeline.checkpoints.record import RECORD_NAME, check_sampling_files, read_record
 from pipeline.errors import ConfigError, CorruptDataError
 
@@ -38,7 +39,7 @@ def latest_good(run_url: str) -> str | None:
 
 
 def resolve(url: str) -> str:
-    """Returns the checkpoint that a URL names: the folder itself, or a run's newest good checkpoint.
+    """Returns the checkpoint that a URL names: the folder itself (ours, or one that diffusers saved), or a run's newest.
 
     The files that decide the samples are read and compared with their digests; in a run, a checkpoint that is damaged is
     passed over with a warning in the log as long as an older one is good.
@@ -48,6 +49,8 @@ def resolve(url: str) -> str:
     """
     url = storage.absolute_url(url)
     candidates = [url] if storage.exists(storage.join(url, RECORD_NAME)) else checkpoint_urls(url)
+    if not candidates and is_foreign(url):
+        return url
     problems = []
     for candidate in candidates:
         problem = _damage(candidate, contents=True)

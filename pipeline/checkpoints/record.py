@@ -11,13 +11,9 @@ from pipeline.errors import CorruptDataError
 
 RECORD_NAME = "checkpoint.json"
 FORMAT_VERSION = 1
-# What decides the samples a checkpoint gives; training state may differ without changing them.
-SAMPLING_FILES = (
-    "model.json",
-    "unet/config.json",
-    "unet/diffusion_pytorch_model.safetensors",
-    "scheduler/scheduler_config.json",
-)
+MODEL_NAME = "model.json"
+# Training state may differ without changing the samples that a checkpoint gives; every other file decides them.
+TRAINING_FILES = ("training.json", "training.safetensors")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,8 +53,12 @@ def make_record(step: int, contents: Mapping[str, bytes]) -> CheckpointRecord:
 
 
 def _identity(files: Mapping[str, FileRecord]) -> str:
-    lines = "\n".join(f"{name} {files[name].sha256}" for name in SAMPLING_FILES)
+    lines = "\n".join(f"{name} {files[name].sha256}" for name in _sampling_files(files))
     return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def _sampling_files(files: Mapping[str, FileRecord]) -> list[str]:
+    return sorted(name for name in files if name not in TRAINING_FILES)
 
 
 def record_bytes(record: CheckpointRecord) -> bytes:
@@ -82,9 +82,8 @@ def read_record(checkpoint_url: str) -> CheckpointRecord:
         raise CorruptDataError(f"damaged checkpoint: {where}: {first['msg']}", url) from error
     if record.format_version != FORMAT_VERSION:
         raise CorruptDataError(f"checkpoint format {record.format_version}, expected {FORMAT_VERSION}", url)
-    missing = [name for name in SAMPLING_FILES if name not in record.files]
-    if missing:
-        raise CorruptDataError(f"damaged checkpoint: the record does not list {missing[0]}", url)
+    if MODEL_NAME not in record.files:
+        raise CorruptDataError(f"damaged checkpoint: the record does not list {MODEL_NAME}", url)
     made = _identity(record.files)
     if record.digest != made:
         raise CorruptDataError(f"damaged checkpoint: digest {record.digest[:12]}, expected {made[:12]} of its files", url)
@@ -97,7 +96,7 @@ def check_sampling_files(checkpoint_url: str, record: CheckpointRecord) -> None:
     Raises:
         CorruptDataError: A file is missing or its bytes are not those that were saved.
     """
-    for name in SAMPLING_FILES:
+    for name in _sampling_files(record.files):
         read_file(checkpoint_url, record, name)
 
 

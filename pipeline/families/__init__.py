@@ -3,7 +3,7 @@
 Networks are passed in as callables; nothing here reads, writes, or knows where its tensors came from.
 
     noise             random numbers that belong to a sample (Philox by seed, purpose, sample, step)
-    terms             what every loss returns
+    terms             what every loss returns;  family: what every family offers
     gaussians         divergences, densities, reparameterisation;  likelihood: p(x | lowest latent)
 
     vae               one latent layer
@@ -16,7 +16,9 @@ Networks are passed in as callables; nothing here reads, writes, or knows where 
     samplers          the loop;  sampler_tables: configuration, timesteps, table;  sampler_rows: the mathematics of each
 """
 
-from pipeline.families.diffusion import Diffusion, DiffusionConfig, Network
+from pipeline.families.diffusion import Diffusion
+from pipeline.families.diffusion_config import DiffusionConfig
+from pipeline.families.family import Family, Network, SampleRequest
 from pipeline.families.forward import ForwardProcess
 from pipeline.families.hierarchical_vae import HierarchicalVAE, HierarchicalVAEConfig
 from pipeline.families.latent_chain import ChainNetwork, ChainPass, Gaussian, LatentChain
@@ -36,6 +38,7 @@ __all__ = [
     "Diffusion",
     "DiffusionConfig",
     "Draws",
+    "Family",
     "ForwardProcess",
     "Gaussian",
     "HierarchicalVAE",
@@ -45,6 +48,7 @@ __all__ = [
     "Network",
     "OnStep",
     "Prediction",
+    "SampleRequest",
     "SamplerConfig",
     "SamplerRow",
     "SamplerTable",

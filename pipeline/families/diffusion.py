@@ -1,63 +1,20 @@
 """The diffusion model as a family: its training loss and its full bound, for any network of the right signature."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import get_args
-
 import torch
 from torch import Tensor
 
 from pipeline.errors import ConfigError
 from pipeline.families.bound import decoder_term, diffusion_term, prior_term
+from pipeline.families.diffusion_config import DiffusionConfig
+from pipeline.families.family import Network, SampleRequest
 from pipeline.families.forward import ForwardProcess
-from pipeline.families.gaussians import PIXEL_WIDTH
-from pipeline.families.likelihood import check_bin_width
-from pipeline.families.noise import Draws
-from pipeline.families.predictions import Prediction, prediction_target, x0_coefficients
-from pipeline.families.schedules import Schedule, ScheduleName, make_schedule
+from pipeline.families.noise import Draws, normal, stream_key
+from pipeline.families.predictions import prediction_target, x0_coefficients
+from pipeline.families.sampler_tables import SamplerConfig, SamplerTable, sampler_table
+from pipeline.families.samplers import OnStep, sample
+from pipeline.families.schedules import Schedule
 from pipeline.families.terms import LossTerms, sum_of
-from pipeline.families.weightings import Weighting, loss_weight
-
-Network = Callable[[Tensor, Tensor, Tensor | None], Tensor]
-"""network(x_t [B, ...], t int64 [B] counted from 0, labels int64 [B] or None) -> prediction [B, ...].
-
-The network's t is the paper's t minus one, 0..T-1, as diffusers counts."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DiffusionConfig:
-    """What is learned: the forward process, what the network predicts, and how its errors are weighed."""
-
-    schedule: ScheduleName = "cosine"
-    """Noise schedule."""
-    timesteps: int = 1000
-    """Number of steps T of the forward process."""
-    prediction: Prediction = "v"
-    """What the network predicts: v, the noise (eps), or the image (x0)."""
-    weighting: Weighting = "simple"
-    """Weight of each timestep's error: simple (1 in the prediction's own space), vlb (the bound itself), min-snr."""
-    min_snr_gamma: float = 5.0
-    """Largest signal-to-noise ratio that counts, for the min-snr weighting."""
-    label_dropout: float = 0.1
-    """Probability that a sample's label is replaced by the null label in training, for guidance; in [0, 1]."""
-    bin_width: float | None = PIXEL_WIDTH
-    """Distance of two pixel levels in [-1, 1], for likelihoods of levels; None for continuous data and densities."""
-
-    def __post_init__(self) -> None:
-        for name, value, choices in (
-            ("schedule", self.schedule, get_args(ScheduleName)),
-            ("prediction", self.prediction, get_args(Prediction)),
-            ("weighting", self.weighting, get_args(Weighting)),
-        ):
-            if value not in choices:
-                raise ConfigError(f"DiffusionConfig.{name}: got {value!r}, expected one of {', '.join(choices)}")
-        if self.timesteps < 2:
-            raise ConfigError(f"DiffusionConfig.timesteps: got {self.timesteps}, expected at least 2")
-        if not 0.0 <= self.label_dropout <= 1.0:
-            raise ConfigError(f"DiffusionConfig.label_dropout: got {self.label_dropout}, expected 0 to 1")
-        if not self.min_snr_gamma > 0.0:
-            raise ConfigError(f"DiffusionConfig.min_snr_gamma: got {self.min_snr_gamma}, expected above 0")
-        check_bin_width("DiffusionConfig.bin_width", self.bin_width)
+from pipeline.families.weightings import loss_weight
 
 
 class Diffusion(ForwardProcess):
@@ -76,12 +33,18 @@ class Diffusion(ForwardProcess):
         Raises:
             ConfigError: The schedule has another number of steps than the configuration.
         """
-        schedule = make_schedule(config.schedule, config.timesteps) if schedule is None else schedule
+        schedule = config.make_schedule() if schedule is None else schedule
         if schedule.timesteps != config.timesteps:
             got = f"schedule {schedule.name!r} of {schedule.timesteps} steps"
             raise ConfigError(f"Diffusion: got {got}, expected DiffusionConfig.timesteps={config.timesteps}")
         super().__init__(schedule)
         self.config = config
+        self._tables: dict[SamplerConfig, SamplerTable] = {}
+
+    @property
+    def default_sampler(self) -> SamplerConfig:
+        """DPM-Solver++(2M) in 20 steps, or in T where that is less."""
+        return SamplerConfig(steps=min(20, self.timesteps), clip=self.config.default_clip)
 
     def loss(self, network: Network, x0: Tensor, labels: Tensor | None, draws: Draws, null_label: int | None) -> LossTerms:
         """Training loss of one timestep a sample, drawn uniformly.
@@ -152,6 +115,59 @@ class Diffusion(ForwardProcess):
         decoder = decoder_term(self, x0, self._x0_hat(network, x0, labels, draws, range(1, 2)), self.config.bin_width)
         return sum_of({"prior": prior_term(self, x0), "diffusion": diffusion, "decoder": decoder}, is_bound=True)
 
+    def check(self, request: SampleRequest) -> None:
+        """Refuses a request without a sampler, with more steps than timesteps, or with guidance and no null label.
+
+        Raises:
+            ConfigError: Names what does not fit.
+        """
+        self._table(request)
+        if request.guidance != 1.0 and request.null_label is None:
+            raise ConfigError(f"guidance needs a model that was trained with a null label, got {request.guidance:g} without")
+        if request.draw_pixels:
+            raise ConfigError("draw_pixels: the diffusion model's pixels are those of its last step; expected no such request")
+
+    @torch.no_grad()
+    def sample(
+        self,
+        network: Network,
+        labels: Tensor | None,
+        draws: Draws,
+        request: SampleRequest,
+        on_step: OnStep | None = None,
+    ) -> Tensor:
+        """Samples x_0, float32 [B, *request.shape], one for each index in draws.
+
+        Args:
+            network: The trained network.
+            labels: int64 [B], or None for an unconditional network.
+            draws: The samples' numbers. "generation start" is drawn for x_T, and "generation step" once a row of the sampler
+                in the place of the epoch.
+            request: Shape, sampler and guidance.
+            on_step: Called after every row of the sampler.
+
+        Raises:
+            ConfigError: See `check`.
+        """
+        key = stream_key(draws.seed, "generation step")
+        return sample(
+            network,
+            self._table(request),
+            _laid_out(draws.normal("generation start", request.shape)),
+            labels,
+            guidance=request.guidance,
+            null_label=request.null_label,
+            noise=lambda row: _laid_out(normal(key, draws.samples, row, request.shape)),
+            on_step=on_step,
+        )
+
+    def _table(self, request: SampleRequest) -> SamplerTable:
+        if request.sampler is None:
+            raise ConfigError("the diffusion model is sampled by a reverse process, got a request without a sampler")
+        if request.sampler not in self._tables:
+            self._tables[request.sampler] = sampler_table(request.sampler, self.schedule, self.config.prediction)
+        return self._tables[request.sampler]
+
     def _x0_hat(self, network: Network, images: Tensor, labels: Tensor | None, draws: Draws, steps: range) -> Tensor:
         """The network's view of x_0 from one draw of x_t a sample and step; rows are ordered by step, then sample."""
         shape = tuple(images.shape[1:])
@@ -172,3 +188,8 @@ class Diffusion(ForwardProcess):
             raise ConfigError(f"Diffusion.loss: got {got}, expected a null label or label_dropout=0")
         dropped = draws.uniform("label-dropout") < self.config.label_dropout
         return torch.where(dropped, null_label, labels)
+
+
+def _laid_out(images: Tensor) -> Tensor:
+    """Images in the memory layout that convolutions run fastest in; other shapes as they are."""
+    return images.to(memory_format=torch.channels_last) if images.dim() == 4 else images

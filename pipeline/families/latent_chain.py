@@ -11,6 +11,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from pipeline.errors import ConfigError
+from pipeline.families.family import SampleRequest
 from pipeline.families.gaussians import reparameterise
 from pipeline.families.noise import Draws
 
@@ -107,6 +108,18 @@ def finished(decoded: Gaussian, draws: Draws, *, draw_pixels: bool, bin_width: f
     if draw_pixels:
         x = reparameterise(x, decoded.log_std, draws.normal("pixels", tuple(x.shape[1:])).to(x.dtype))
     return x if bin_width is None else x.clamp(-1.0, 1.0)
+
+
+def check_latent_request(request: SampleRequest) -> None:
+    """Refuses what a way down through the decoders does not have: a sampler's steps, and guidance.
+
+    Raises:
+        ConfigError: Names what does not fit.
+    """
+    if request.sampler is not None:
+        raise ConfigError(f"sampler: got {request.sampler.name} for a model that is sampled in one pass; expected no sampler")
+    if request.guidance != 1.0:
+        raise ConfigError(f"guidance: got {request.guidance:g} for a model that is sampled in one pass; expected 1")
 
 
 def check_latent_shape(field: str, shape: tuple[int, ...]) -> None:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from pipeline.errors import ConfigError
-from pipeline.families.diffusion import Network
+from pipeline.families.family import Network
 from pipeline.families.sampler_rows import SamplerRow
 from pipeline.families.sampler_tables import SamplerTable
 

@@ -11,8 +11,9 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from pipeline.families.family import SampleRequest
 from pipeline.families.gaussians import PIXEL_WIDTH, kl_to_standard_normal
-from pipeline.families.latent_chain import ChainNetwork, LatentChain, check_latent_shape, finished
+from pipeline.families.latent_chain import ChainNetwork, LatentChain, check_latent_request, check_latent_shape, finished
 from pipeline.families.likelihood import check_bin_width, per_image_dimension, reconstruction_term
 from pipeline.families.noise import Draws
 from pipeline.families.terms import LossTerms, sum_of
@@ -37,6 +38,11 @@ class VAE:
 
     def __init__(self, config: VAEConfig) -> None:
         self.config = config
+
+    @property
+    def default_sampler(self) -> None:
+        """None: samples come in one pass through the decoders."""
+        return None
 
     def to(self, device: torch.device | str) -> Self:
         """This family; it holds no tensors, so no device matters to it."""
@@ -69,15 +75,28 @@ class VAE:
         """The same as the loss, without gradients: what evaluation reports."""
         return self.loss(network, x0, labels, draws)
 
+    def check(self, request: SampleRequest) -> None:
+        """Refuses a request with a sampler or with guidance.
+
+        Raises:
+            ConfigError: Names what does not fit.
+        """
+        check_latent_request(request)
+
     @torch.no_grad()
-    def sample(self, network: LatentChain, labels: Tensor | None, draws: Draws, *, draw_pixels: bool = False) -> Tensor:
+    def sample(self, network: LatentChain, labels: Tensor | None, draws: Draws, request: SampleRequest | None = None) -> Tensor:
         """Samples x, float32 [B, C, H, W], one for each index in draws: z from the prior, then p(x|z). The encoder is not used.
 
         Args:
             network: The trained network.
             labels: int64 [B], or None.
             draws: The samples' randomness; "prior/1" is drawn, and "pixels" if pixels are.
-            draw_pixels: Whether x is drawn from p(x|z), noise and all, or is its mean, which looks better.
+            request: Whether pixels are drawn or are their means.
+
+        Raises:
+            ConfigError: See `check`.
         """
+        request = request or SampleRequest()
+        self.check(request)
         z = draws.normal("prior/1", self.config.latent_shape)
-        return finished(network.descend(z, labels, []), draws, draw_pixels=draw_pixels, bin_width=self.config.bin_width)
+        return finished(network.descend(z, labels, []), draws, draw_pixels=request.draw_pixels, bin_width=self.config.bin_width)

@@ -5,9 +5,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from pipeline.families import normal, sample, sampler_table, stream_key
+from pipeline.families import Draws, SampleRequest
 from pipeline.generation.spec import GenerationSpec
 from pipeline.models import Model
 from pipeline.models.model import to_pixels
@@ -28,12 +27,10 @@ class ImageSampler:
 
     def __init__(self, model: Model, spec: GenerationSpec, device: torch.device) -> None:
         self._model = model.to(device)
-        self._network = to_channels_last(model.network).eval()
+        to_channels_last(model.network).eval()
         self._spec = spec
         self._device = device
-        self._table = sampler_table(spec.sampler, model.family.schedule, model.config.family.prediction)
-        self._start_key = stream_key(spec.seed, "generation start")
-        self._step_key = stream_key(spec.seed, "generation step")
+        self._request = SampleRequest(sampler=spec.sampler, guidance=spec.guidance, draw_pixels=spec.draw_pixels)
 
     def images(self, first: int, rows: int, on_batch: Callable[[int], None] = lambda rows: None) -> NDArray[np.uint8]:
         """Returns samples [first, first + rows) as uint8 [rows, H, W, C].
@@ -53,20 +50,12 @@ class ImageSampler:
         size = self._spec.batch_rows
         numbers = torch.arange(first, first + size, device=self._device)
         labels = self._spec.labels_of(first, size)
-        x_0 = sample(
-            self._network,
-            self._table,
-            self._noise(numbers, self._start_key, 0),
+        x = self._model.sample(
             None if labels is None else torch.from_numpy(labels).to(self._device),
-            guidance=self._spec.guidance,
-            null_label=self._model.null_label,
-            noise=lambda row: self._noise(numbers, self._step_key, row),
+            Draws(seed=self._spec.seed, samples=numbers, epochs=torch.zeros_like(numbers)),
+            self._request,
         )
-        return to_pixels(x_0).permute(0, 2, 3, 1).contiguous().cpu().numpy()
-
-    def _noise(self, numbers: Tensor, key: tuple[int, int], step: int) -> Tensor:
-        noise = normal(key, numbers, step, self._model.config.image.shape)
-        return noise.to(memory_format=torch.channels_last)
+        return to_pixels(x).permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
 
 def _batches(first: int, rows: int, batch_rows: int) -> Iterator[tuple[int, int]]:

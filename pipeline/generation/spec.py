@@ -23,14 +23,18 @@ class GenerationSpec:
 
     checkpoint_digest: str
     """Identity of the checkpoint's model."""
+    ema: float | None = None
+    """Length of the average of weights in the checkpoint; None where it has only one, without a length."""
     seed: int
     """Seed of all noise."""
-    sampler: SamplerConfig
-    """The reverse process."""
+    sampler: SamplerConfig | None
+    """The reverse process; None for models that are sampled in one pass."""
     guidance: float
     """Classifier-free guidance w; 1 is the plain conditional model."""
     labels: tuple[int, ...]
     """Classes the samples cycle through; empty for a model without labels."""
+    draw_pixels: bool = False
+    """Whether pixels are drawn from the last distribution instead of being its mean."""
     part_rows: int
     """Rows of a part; parts begin at its multiples."""
     batch_rows: int

@@ -23,8 +23,8 @@ def noising_strip(model: Model, image: NDArray[np.uint8], frames: int = 8, seed:
     """
     x_0 = scaled(torch.from_numpy(image).permute(2, 0, 1)[None])
     noise = normal(stream_key(seed, "noising strip"), torch.zeros(1, dtype=torch.int64), 0, tuple(x_0.shape[1:]))
-    times = np.linspace(0, model.config.family.timesteps, frames).round().astype(int).tolist()
-    shown = [model.family.q_sample(x_0, torch.tensor([t]), noise) for t in times]
+    times = np.linspace(0, model.diffusion.timesteps, frames).round().astype(int).tolist()
+    shown = [model.diffusion.q_sample(x_0, torch.tensor([t]), noise) for t in times]
     return to_pixels(torch.cat(shown)).permute(0, 2, 3, 1).numpy()
 
 
@@ -43,7 +43,7 @@ def generating_strip(model: Model, label: int | None, frames: int = 8, seed: int
     """
     x_T = normal(stream_key(seed, "generating strip"), torch.zeros(1, dtype=torch.int64), 0, model.config.image.shape)
     states = [x_T]
-    table = sampler_table(SamplerConfig(name="ddim", steps=steps), model.family.schedule, model.config.family.prediction)
+    table = sampler_table(SamplerConfig(name="ddim", steps=steps), model.diffusion.schedule, model.diffusion.config.prediction)
     labels = None if label is None else torch.tensor([label])
     sample(model.network, table, x_T, labels, null_label=model.null_label, on_step=lambda row, x, x_0: states.append(x.clone()))
     chosen = np.linspace(0, len(states) - 1, frames).round().astype(int).tolist()

@@ -1,10 +1,16 @@
 """What a model is: the images it makes, the family it belongs to and the shape of its network."""
 
 from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+import tyro
+from pydantic import Discriminator, Tag
 
 from pipeline.errors import ConfigError
 from pipeline.families import DiffusionConfig
-from pipeline.networks import UNetConfig
+from pipeline.families.gaussians import PIXEL_WIDTH
+from pipeline.families.likelihood import check_bin_width
+from pipeline.networks import CoderConfig, DiffusersUNetConfig, UNetConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,15 +39,69 @@ class ImageConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LatentConfig:
+    """A variational autoencoder: with one latent layer the plain one, with more the multi-layer one."""
+
+    kind: Literal["vae"] = "vae"
+    """Tells this family from others in a saved configuration."""
+    latent_sizes: tuple[int, ...] = (64,)
+    """Numbers in z_1, ..., z_L, from the image upwards; their count is L, the number of latent layers."""
+    bin_width: float | None = PIXEL_WIDTH
+    """Distance of two pixel levels in [-1, 1], for likelihoods of levels; None for continuous data and densities."""
+
+    def __post_init__(self) -> None:
+        if not self.latent_sizes or any(size < 1 for size in self.latent_sizes):
+            raise ConfigError(f"latent_sizes must be one or more positive numbers, got {self.latent_sizes}")
+        check_bin_width("bin_width", self.bin_width)
+
+
+def _tag(default: str) -> Discriminator:
+    """Which of several dataclasses a JSON object is, by its `kind`; tags stand in <> so that error texts can leave them out."""
+
+    def choose(value: Any) -> str:
+        kind = value.get("kind", default) if isinstance(value, dict) else getattr(value, "kind", default)
+        return f"<{kind}>"
+
+    return Discriminator(choose)
+
+
+# With AvoidSubcommands the flags are those of the kind that the preset has.
+FamilyConfig = Annotated[
+    Annotated[DiffusionConfig, Tag("<diffusion>")] | Annotated[LatentConfig, Tag("<vae>")],
+    _tag("diffusion"),
+    tyro.conf.AvoidSubcommands,
+]
+NetworkConfig = Annotated[
+    Annotated[UNetConfig, Tag("<unet>")]
+    | Annotated[DiffusersUNetConfig, Tag("<diffusers>")]
+    | Annotated[CoderConfig, Tag("<coders>")],
+    _tag("unet"),
+    tyro.conf.AvoidSubcommands,
+]
+_NETWORKS: dict[type, tuple[type, ...]] = {DiffusionConfig: (UNetConfig, DiffusersUNetConfig), LatentConfig: (CoderConfig,)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelConfig:
     """A generative model."""
 
     image: ImageConfig = field(default_factory=ImageConfig)
     """The images."""
-    family: DiffusionConfig = field(default_factory=DiffusionConfig)
+    family: FamilyConfig = field(default_factory=DiffusionConfig)
     """The mathematics: what is learned and how samples come out."""
-    network: UNetConfig = field(default_factory=UNetConfig)
-    """The network that is trained."""
+    network: NetworkConfig = field(default_factory=UNetConfig)
+    """The network that is trained, of a kind that the family can use."""
 
     def __post_init__(self) -> None:
+        fitting = _NETWORKS[type(self.family)]
+        if not isinstance(self.network, fitting):
+            wanted = " or ".join(kind.__name__ for kind in fitting)
+            raise ConfigError(f"network: got {type(self.network).__name__} for a {self.family.kind} model, expected {wanted}")
         self.network.check_image_size(self.image.size)
+
+    @property
+    def family_name(self) -> str:
+        """What the family is called: diffusion, vae (one latent layer) or hvae (several)."""
+        if isinstance(self.family, DiffusionConfig):
+            return "diffusion"
+        return "vae" if len(self.family.latent_sizes) == 1 else "hvae"

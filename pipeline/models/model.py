@@ -1,11 +1,15 @@
-"""A model: network and family side by side, so that trainer and generator need not know which family they run."""
+"""A model: network and family side by side, so that trainer, evaluator and generator need not know which family they run."""
+
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
-from pipeline.families import Diffusion, Draws, LossTerms
+from pipeline.errors import ConfigError
+from pipeline.families import Diffusion, Draws, LossTerms, SampleRequest
+from pipeline.models.build import build_network, make_family
 from pipeline.models.config import ModelConfig
-from pipeline.networks import UNet
+from pipeline.networks import UNetConfig
 
 
 class Model:
@@ -18,15 +22,26 @@ class Model:
 
     def __init__(self, config: ModelConfig, init_seed: int = 0) -> None:
         self.config = config
-        self.family = Diffusion(config.family)
+        self.family = make_family(config)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(init_seed)
             self.network = build_network(config)
 
     @property
     def null_label(self) -> int | None:
-        """The label that means "any class"; None for a model without labels."""
-        return self.config.image.num_classes or None
+        """The label that means "any class"; None for a model that knows none."""
+        return null_label(self.config)
+
+    @property
+    def diffusion(self) -> Diffusion:
+        """The family, where something is asked for that only a diffusion model has, such as its timesteps.
+
+        Raises:
+            ConfigError: The model is of another family.
+        """
+        if not isinstance(self.family, Diffusion):
+            raise ConfigError(f"got a model of the family {self.config.family_name}, expected a diffusion model")
+        return self.family
 
     def to(self, device: torch.device | str) -> "Model":
         """Moves weights and tables to a device and returns the model itself."""
@@ -40,22 +55,37 @@ class Model:
         Args:
             network: The model's network, or a wrapper of it that averages gradients over ranks.
             images: uint8 [B, C, H, W].
-            labels: int64 [B], or None for a model without labels.
+            labels: int64 [B], ignored by a model without labels.
             draws: The batch's randomness, keyed by sample.
         """
-        return self.family.loss(network, scaled(images), labels if self.null_label else None, draws, self.null_label)
+        return self.family.loss(network, scaled(images), self._known(labels), draws, self.null_label)
+
+    def bound(self, images: Tensor, labels: Tensor | None, draws: Draws) -> LossTerms:
+        """Returns the negative evidence lower bound of a batch, without gradients; arguments as for `loss`."""
+        return self.family.bound(self.network, scaled(images), self._known(labels), draws)
+
+    def sample(self, labels: Tensor | None, draws: Draws, request: SampleRequest) -> Tensor:
+        """Returns samples, float32 [B, C, H, W] in [-1, 1], one for each index in `draws`.
+
+        Args:
+            labels: int64 [B], or None for a model without labels.
+            draws: The samples' numbers, epochs 0.
+            request: How they are wanted; shape and null label are the model's own.
+        """
+        return self.family.sample(self.network, labels, draws, completed(request, self.config))
+
+    def _known(self, labels: Tensor | None) -> Tensor | None:
+        return labels if self.config.image.num_classes else None
 
 
-def build_network(config: ModelConfig) -> UNet:
-    """Returns the network of a model with fresh weights, drawn from torch's current generator."""
-    image = config.image
-    return UNet(config.network, image_size=image.size, channels=image.channels, num_classes=image.num_classes)
+def null_label(config: ModelConfig) -> int | None:
+    """Returns the label that means "any class": one more than the classes, for diffusion models trained here with labels."""
+    return config.image.num_classes or None if isinstance(config.network, UNetConfig) else None
 
 
-def num_parameters(config: ModelConfig) -> int:
-    """Returns the number of trainable scalars of a model, without making them."""
-    with torch.device("meta"):
-        return sum(p.numel() for p in build_network(config).parameters() if p.requires_grad)
+def completed(request: SampleRequest, config: ModelConfig) -> SampleRequest:
+    """Returns a request with the shape and the null label of a model."""
+    return replace(request, shape=config.image.shape, null_label=null_label(config))
 
 
 def scaled(images: Tensor) -> Tensor:

@@ -1,5 +1,10 @@
-"""Networks: modules with weights, behind the call convention that the families expect."""
+"""Networks: modules with weights, behind the call convention that the families expect.
 
-from pipeline.networks.unet import UNet, UNetConfig
+unet      the diffusion model's U-Net
+coders    encoders and decoders of the variational autoencoders
+"""
 
-__all__ = ["UNet", "UNetConfig"]
+from pipeline.networks.coders import CoderConfig, ImageDecoder, ImageEncoder, LatentCoder
+from pipeline.networks.unet import DiffusersUNetConfig, UNet, UNetConfig
+
+__all__ = ["CoderConfig", "DiffusersUNetConfig", "ImageDecoder", "ImageEncoder", "LatentCoder", "UNet", "UNetConfig"]

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from diffusers.models.unets.unet_2d import UNet2DModel
@@ -15,6 +15,8 @@ from pipeline.errors import ConfigError
 class UNetConfig:
     """Shape of a U-Net; every field maps to an argument of diffusers' UNet2DModel."""
 
+    kind: Literal["unet"] = "unet"
+    """Tells this network from others in a saved configuration."""
     widths: tuple[int, ...] = (64, 128, 256)
     """Channels of each resolution, from the full one down; each level after the first halves height and width."""
     blocks: int = 2
@@ -55,18 +57,34 @@ class UNetConfig:
             raise ConfigError(f"image size must be a multiple of {factor} for {len(self.widths)} widths, got {size}")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiffusersUNetConfig:
+    """A U-Net of any shape that diffusers knows, for models that were trained elsewhere."""
+
+    kind: Literal["diffusers"] = "diffusers"
+    """Tells this network from others in a saved configuration."""
+    config: dict[str, Any]
+    """What diffusers' UNet2DModel is made from."""
+
+    def check_image_size(self, size: int) -> None:
+        """Accepts every size: the folder was saved by a network that works."""
+
+
 class UNet(nn.Module):
     """A U-Net that maps a noised image to the predicted quantity, of the same shape.
 
     Args:
-        config: Shape of the network.
+        config: Shape of the network; one that diffusers saved brings the other arguments along.
         image_size: Height and width in pixels.
         channels: Image channels.
         num_classes: Classes for conditioning; 0 for none. One more embedding stands for "no label".
     """
 
-    def __init__(self, config: UNetConfig, *, image_size: int, channels: int, num_classes: int) -> None:
+    def __init__(self, config: UNetConfig | DiffusersUNetConfig, *, image_size: int, channels: int, num_classes: int) -> None:
         super().__init__()
+        if isinstance(config, DiffusersUNetConfig):
+            self.inner = cast(UNet2DModel, UNet2DModel.from_config(config.config))
+            return
         config.check_image_size(image_size)
         attend = config.attention
         self.inner = UNet2DModel(

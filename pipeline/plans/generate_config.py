@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pipeline.errors import ConfigError
-from pipeline.families.sampler_tables import SamplerName
+from pipeline.families.sampler_tables import Clip, SamplerName
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -12,21 +12,29 @@ class GenerateConfig:
     """A generation job: which samples of which checkpoint, and where they go."""
 
     checkpoint: str = ""
-    """A run folder (its latest good checkpoint) or one checkpoint folder."""
+    """A run folder (its latest good checkpoint), one checkpoint folder, or a folder that diffusers saved."""
+    ema: float | None = None
+    """Length of the average of weights to sample with, one of the checkpoint's; unset: its first."""
     output: str = ""
     """Folder or URL of the sample set; the same folder continues the set."""
     num_samples: int = 0
     """Samples of the finished set; a larger number later extends it."""
     seed: int = 0
     """Seed of all noise; sample i depends on the seed and i alone."""
-    sampler: SamplerName = "dpm++2m"
-    """The reverse process."""
-    sampler_steps: int = 20
-    """Network evaluations per image (twice as many for heun)."""
-    eta: float = 0.0
-    """Randomness of ddim, 0 to 1."""
+    sampler: SamplerName | None = None
+    """The reverse process of a diffusion model; unset: dpm++2m."""
+    sampler_steps: int | None = None
+    """Network evaluations per image (twice as many for heun); unset: 20."""
+    eta: float | None = None
+    """Randomness of ddim, 0 to 1; unset: 0."""
+    clip: Clip | None = None
+    """What happens to the view of the image in every step: none, clip to [-1, 1], or dynamic thresholding; unset: clip."""
+    dynamic_quantile: float | None = None
+    """Of dynamic thresholding: the share of an image's values that are not thresholded; unset: 0.995."""
     guidance: float = 1.0
     """Classifier-free guidance; 1 is the plain conditional model."""
+    draw_pixels: bool = False
+    """Of a VAE: draw each pixel from its distribution, noise and all, instead of taking its mean."""
     labels: str = "all"
     """Classes the samples cycle through: all, one (3) or several (0,1,2)."""
     num_workers: int | None = None
@@ -43,11 +51,10 @@ class GenerateConfig:
     """Port of the Prometheus endpoint, 0 for any free one; unset: 9474 or the next free one."""
 
     def __post_init__(self) -> None:
-        for name in ("sampler_steps", "part_rows", "batch_rows"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.num_workers is not None and self.num_workers < 1:
-            raise ConfigError(f"num_workers must be at least 1, got {self.num_workers}")
+        for name in ("sampler_steps", "part_rows", "batch_rows", "num_workers"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"{name} must be at least 1, got {value}")
         if self.num_samples < 0:
             raise ConfigError(f"num_samples must be at least 1, got {self.num_samples}")
         for name in ("seed", "max_part_failures"):

@@ -5,12 +5,12 @@ import math
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from pipeline.checkpoints import read_record, resolve
-from pipeline.checkpoints.load import read_model_config
+from pipeline.checkpoints import inspect_checkpoint, resolve
 from pipeline.errors import ConfigError, CorruptDataError, PermanentStorageError
-from pipeline.families import SamplerConfig, make_schedule, sampler_table
+from pipeline.families import SamplerConfig, SampleRequest
 from pipeline.generation import GenerationSpec, parse_labels
-from pipeline.models import ModelConfig
+from pipeline.models import ModelConfig, make_family
+from pipeline.models.model import completed
 from pipeline.plans.generate_config import GenerateConfig
 from pipeline.plans.metrics_port import check_metrics_port
 from pipeline.plans.output_folder import output_url
@@ -46,13 +46,12 @@ class GeneratePlan:
     def describe(self) -> list[tuple[str, str]]:
         """Returns the plan as (what, how much) lines for people."""
         c, spec = self.config, self.spec
-        evaluations = 2 * spec.sampler.steps - 1 if spec.sampler.name == "heun" else spec.sampler.steps
         return [
             ("checkpoint", f"{self.checkpoint} ({spec.checkpoint_digest[:12]})"),
             ("output", c.output),
             ("samples", f"{c.num_samples:,}, {self.committed_rows:,} of them there, {len(self.open_parts):,} parts to make"),
             ("images", "x".join(map(str, self.model.image.shape)) + f", labels {c.labels}, seed {spec.seed}"),
-            ("sampler", f"{spec.sampler.name}, {evaluations} network evaluations, guidance {spec.guidance:g}"),
+            ("sampler", _described(spec)),
             ("parts", f"{spec.part_rows:,} rows, sampled {spec.batch_rows} at a time"),
         ]
 
@@ -79,18 +78,21 @@ def plan_generation(config: GenerateConfig) -> GeneratePlan:
 
 def _planned(config: GenerateConfig) -> GeneratePlan:
     checkpoint = resolve(config.checkpoint)
-    record = read_record(checkpoint)
-    model = read_model_config(checkpoint, record)
-    sampler = SamplerConfig(name=config.sampler, steps=config.sampler_steps, eta=config.eta)
-    sampler_table(sampler, make_schedule(model.family.schedule, model.family.timesteps), model.family.prediction)
+    info = inspect_checkpoint(checkpoint)
+    model = info.config
+    sampler = _sampler(config, model)
+    request = SampleRequest(sampler=sampler, guidance=config.guidance, draw_pixels=config.draw_pixels)
+    make_family(model).check(completed(request, model))
     # A part that is no multiple of the batch would pay for images that are thrown away.
     batch_rows = min(config.batch_rows, config.part_rows)
     part_rows = math.ceil(config.part_rows / batch_rows) * batch_rows
     spec = GenerationSpec(
-        checkpoint_digest=record.digest,
+        checkpoint_digest=info.digest,
+        ema=info.ema_length(config.ema),
         seed=config.seed,
         sampler=sampler,
         guidance=config.guidance,
+        draw_pixels=config.draw_pixels,
         labels=parse_labels(config.labels, model.image.num_classes),
         part_rows=part_rows,
         batch_rows=batch_rows,
@@ -101,3 +103,32 @@ def _planned(config: GenerateConfig) -> GeneratePlan:
     committed = samples.committed()
     parts = open_ranges(config.num_samples, part_rows, committed, config.output)
     return replace(plan, committed_rows=sum(part.rows for part in committed), open_parts=parts)
+
+
+def _sampler(config: GenerateConfig, model: ModelConfig) -> SamplerConfig | None:
+    """The family's default sampler with what the flags change in it; None for a family that has none.
+
+    Raises:
+        ConfigError: A flag asks for what the family does not have.
+    """
+    flags = {
+        "name": config.sampler,
+        "steps": config.sampler_steps,
+        "eta": config.eta,
+        "clip": config.clip,
+        "dynamic_quantile": config.dynamic_quantile,
+    }
+    given = {name: value for name, value in flags.items() if value is not None}
+    default = make_family(model).default_sampler
+    if default is None and given:
+        name, value = next(iter(given.items()))
+        raise ConfigError(f"sampler {name}: got {value} for a {model.family_name}, which is sampled in one pass; expected none")
+    return None if default is None else replace(default, **given)  # pyright: ignore[reportArgumentType]
+
+
+def _described(spec: GenerationSpec) -> str:
+    if spec.sampler is None:
+        return "one pass through the decoders, " + ("pixels drawn" if spec.draw_pixels else "mean pixels")
+    evaluations = 2 * spec.sampler.steps - 1 if spec.sampler.name == "heun" else spec.sampler.steps
+    clip = "" if spec.sampler.clip == "clip" else f", x_0 {spec.sampler.clip}"
+    return f"{spec.sampler.name}, {evaluations} network evaluations, guidance {spec.guidance:g}{clip}"

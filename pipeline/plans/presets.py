@@ -2,11 +2,12 @@
 
 import difflib
 from collections.abc import Callable
+from dataclasses import replace
 
 from pipeline.errors import ConfigError
 from pipeline.families import DiffusionConfig
-from pipeline.models import ImageConfig, ModelConfig
-from pipeline.networks import UNetConfig
+from pipeline.models import ImageConfig, LatentConfig, ModelConfig
+from pipeline.networks import CoderConfig, UNetConfig
 from pipeline.plans.train_config import TrainConfig
 from pipeline.plans.workers import WorkerConfig
 from pipeline.stream import StreamConfig
@@ -25,9 +26,19 @@ def mnist() -> TrainConfig:
             network=UNetConfig(widths=(16, 32, 64), blocks=1, attention=(False, False, False), norm_groups=8),
         ),
         stream=StreamConfig(batch_size=32, window=512),
-        optim=OptimConfig(learning_rate=3e-3, warmup_steps=40, ema_half_life_steps=60),
+        optim=OptimConfig(learning_rate=3e-3, warmup_steps=40),
         workers=WorkerConfig(num_workers=1, num_loaders=1),
     )
+
+
+def mnist_vae() -> TrainConfig:
+    """The same digits by a VAE with one latent layer."""
+    return _as_vae(mnist(), "mnist-vae", LatentConfig(latent_sizes=(32,)), CoderConfig(widths=(16, 32, 64), hidden=128))
+
+
+def mnist_hvae() -> TrainConfig:
+    """The same digits by a VAE with three latent layers."""
+    return _as_vae(mnist(), "mnist-hvae", LatentConfig(latent_sizes=(32, 16, 8)), CoderConfig(widths=(16, 32, 64), hidden=128))
 
 
 def digits() -> TrainConfig:
@@ -42,12 +53,80 @@ def digits() -> TrainConfig:
             network=UNetConfig(widths=(16, 32), blocks=1, attention=(False, False), norm_groups=8),
         ),
         stream=StreamConfig(batch_size=64, window=256),
-        optim=OptimConfig(learning_rate=2e-3, warmup_steps=20, ema_half_life_steps=50),
+        optim=OptimConfig(learning_rate=2e-3, warmup_steps=20),
         workers=WorkerConfig(num_workers=1, num_loaders=1),
     )
 
 
-PRESETS: dict[str, Callable[[], TrainConfig]] = {"mnist": mnist, "digits": digits}
+def digits_vae() -> TrainConfig:
+    """Tiny digits by a VAE with one latent layer."""
+    return _as_vae(digits(), "digits-vae", LatentConfig(latent_sizes=(16,)), CoderConfig(widths=(16, 32), hidden=64))
+
+
+def digits_hvae() -> TrainConfig:
+    """Tiny digits by a VAE with three latent layers."""
+    return _as_vae(digits(), "digits-hvae", LatentConfig(latent_sizes=(16, 8, 4)), CoderConfig(widths=(16, 32), hidden=64))
+
+
+def cifar10_like() -> TrainConfig:
+    """RGB images of 32x32 in ten classes, at the size of published runs (35 M parameters, batch 128): for GPUs.
+
+    Ref: Ho et al. 2020, arXiv 2006.11239, appendix B (widths, attention at 16x16, dropout, learning rate, batch).
+    """
+    return TrainConfig(
+        preset="cifar10-like",
+        steps=800_000,
+        model=ModelConfig(
+            image=ImageConfig(size=32, channels=3, num_classes=10),
+            family=DiffusionConfig(schedule="cosine", prediction="v", label_dropout=0.1),
+            network=UNetConfig(
+                widths=(128, 256, 256, 256), blocks=2, attention=(False, True, False, False), head_dim=256, dropout=0.1
+            ),
+        ),
+        stream=StreamConfig(batch_size=128, window=4096),
+        optim=OptimConfig(learning_rate=2e-4, warmup_steps=5000, ema_lengths=(0.05, 0.1)),
+        workers=WorkerConfig(num_workers=1, num_loaders=2),
+    )
+
+
+def imagenet64_like() -> TrainConfig:
+    """RGB images of 64x64 in a thousand classes, at the size of published runs (266 M parameters, batch 2048): for many GPUs.
+
+    Ref: Nichol & Dhariwal 2021, arXiv 2102.09672, and Dhariwal & Nichol 2021, arXiv 2105.05233, table 11 (192 channels,
+    multipliers 1, 2, 3, 4, three blocks, heads of 64, attention at 32, 16 and 8, dropout 0.1).
+    """
+    return TrainConfig(
+        preset="imagenet64-like",
+        steps=540_000,
+        model=ModelConfig(
+            image=ImageConfig(size=64, channels=3, num_classes=1000),
+            family=DiffusionConfig(schedule="cosine", prediction="v", label_dropout=0.1),
+            network=UNetConfig(
+                widths=(192, 384, 576, 768), blocks=3, attention=(False, True, True, True), head_dim=64, dropout=0.1
+            ),
+        ),
+        stream=StreamConfig(batch_size=2048, window=16_384),
+        optim=OptimConfig(learning_rate=3e-4, warmup_steps=5000, ema_lengths=(0.05, 0.1)),
+        workers=WorkerConfig(num_workers=8, num_loaders=16),
+    )
+
+
+def _as_vae(config: TrainConfig, name: str, family: LatentConfig, network: CoderConfig) -> TrainConfig:
+    """The preset of a diffusion model with another family on the same data and the same batches."""
+    model = ModelConfig(image=config.model.image, family=family, network=network)
+    return replace(config, preset=name, model=model, optim=replace(config.optim, learning_rate=2e-3))
+
+
+PRESETS: dict[str, Callable[[], TrainConfig]] = {
+    "mnist": mnist,
+    "mnist-vae": mnist_vae,
+    "mnist-hvae": mnist_hvae,
+    "digits": digits,
+    "digits-vae": digits_vae,
+    "digits-hvae": digits_hvae,
+    "cifar10-like": cifar10_like,
+    "imagenet64-like": imagenet64_like,
+}
 
 
 def preset(name: str) -> TrainConfig:

@@ -45,14 +45,28 @@ def load_config(kind: type[_Config], url: str) -> _Config:
         raise ConfigError(f"{error}, in {url}") from error
     except ValidationError as error:
         first = error.errors()[0]
-        raise ConfigError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}, got {first['input']!r}, in {url}") from error
+        where = ".".join(part for part in map(str, first["loc"]) if not part.startswith("<"))
+        if first["type"] == "union_tag_invalid":
+            expected = first.get("ctx", {})["expected_tags"].replace("'<", "").replace(">'", "")
+            raise ConfigError(f"{where}.kind: got {first['input']['kind']!r}, expected one of {expected}, in {url}") from error
+        raise ConfigError(f"{where}: {first['msg']}, got {first['input']!r}, in {url}") from error
 
 
 def _unknown_fields(kind: Any, values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, list[str]]]:
-    hints = typing.get_type_hints(kind)
+    hints = typing.get_type_hints(kind)  # without the Annotated around them
     known = [f.name for f in dataclasses.fields(kind)]
     for name, value in values.items():
         if name not in known:
             yield prefix + name, known
-        elif dataclasses.is_dataclass(hints[name]) and isinstance(value, Mapping):
-            yield from _unknown_fields(hints[name], value, f"{prefix}{name}.")
+        elif isinstance(value, Mapping) and (below := _dataclass_of(hints[name], value)) is not None:
+            yield from _unknown_fields(below, value, f"{prefix}{name}.")
+
+
+def _dataclass_of(hint: Any, value: Mapping[str, Any]) -> type[Any] | None:
+    """The dataclass that a field's value is read as: the field's type, or the one of a union that its `kind` names."""
+    choices = [choice for choice in typing.get_args(hint) or (hint,) if dataclasses.is_dataclass(choice)]
+    for choice in choices:
+        default = next((f.default for f in dataclasses.fields(choice) if f.name == "kind"), None)
+        if len(choices) == 1 or value.get("kind", default) == default:
+            return typing.cast(type[Any], choice)
+    return None  # the validator says which kinds there are

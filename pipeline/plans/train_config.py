@@ -18,7 +18,7 @@ class TrainConfig:
     """A training job: what is trained on what, for how long, by how many."""
 
     data: str = ""
-    """Shards: a pattern with braces or wildcards, a folder, a list of URLs in a .txt file, or an index file."""
+    """Shards: a pattern with braces or wildcards, a folder, a list of URLs in a .txt file, an index file, or a mixture file."""
     run_dir: str = ""
     """Folder or URL of the run: checkpoints, configuration and pictures go there; the same folder continues the run."""
     steps: int = 100_000
@@ -29,6 +29,10 @@ class TrainConfig:
     """Seconds between checkpoints."""
     keep_checkpoints: int = 3
     """Newest checkpoints kept."""
+    snapshot_every_steps: int = 0
+    """Steps between snapshots of the averaged weights, from which jobs/average.py makes averages of any length; 0: none."""
+    log_every_steps: int = 10
+    """Steps averaged into one point of the loss curve."""
     metrics_port: int | None = None
     """Port of the Prometheus endpoint, 0 for any free one; unset: 9464 or the next free one."""
     preset: str = ""
@@ -51,6 +55,10 @@ class TrainConfig:
             raise ConfigError(f"checkpoint_every_s must be above 0, got {self.checkpoint_every_s}")
         if self.keep_checkpoints < 1:
             raise ConfigError(f"keep_checkpoints must be at least 1, got {self.keep_checkpoints}")
+        if self.snapshot_every_steps < 0:
+            raise ConfigError(f"snapshot_every_steps must be at least 0, got {self.snapshot_every_steps}")
+        if self.log_every_steps < 1:
+            raise ConfigError(f"log_every_steps must be at least 1, got {self.log_every_steps}")
         if self.metrics_port is not None and not 0 <= self.metrics_port <= 65535:
             raise ConfigError(f"metrics_port must be 0 to 65535, got {self.metrics_port}")
         if self.stream.batch_size % self.workers.num_workers:

@@ -7,8 +7,8 @@ from typing import Any
 
 from pipeline import storage
 from pipeline.errors import ConfigError, CorruptDataError, PermanentStorageError, SwissrollError
-from pipeline.models.model import num_parameters
-from pipeline.order import StreamOrder
+from pipeline.models import num_parameters
+from pipeline.order import Order
 from pipeline.plans.metrics_port import check_metrics_port
 from pipeline.plans.output_folder import output_url
 from pipeline.plans.run_folder import check_run_folder
@@ -34,7 +34,7 @@ class TrainPlan:
     """With absolute URLs."""
     index: ShardIndex
     """The data set."""
-    order: StreamOrder
+    order: Order
     """The order it is streamed in."""
     identity: dict[str, Any]
     """What must be the same for the run to be continued, as JSON values."""
@@ -44,16 +44,7 @@ class TrainPlan:
     @property
     def image(self) -> ImageSpec:
         """What loaders decode images to."""
-        image = self.config.model.image
-        stream = self.config.stream
-        return ImageSpec(
-            size=image.size,
-            channels=image.channels,
-            num_classes=image.num_classes,
-            crop=stream.crop,
-            crop_min=stream.crop_min,
-            flip=stream.flip,
-        )
+        return image_spec(self.config)
 
     @property
     def fingerprint(self) -> str:
@@ -77,9 +68,14 @@ class TrainPlan:
                 "data",
                 f"{self.index.num_samples:,} samples in {len(self.index.shards):,} shards, {self.index.size_bytes:,} bytes",
             ),
-            ("model", f"{num_parameters(c.model):,} parameters, images {'x'.join(map(str, c.model.image.shape))}"),
+            *self._mixture(),
+            (
+                "model",
+                f"{c.model.family_name}, {num_parameters(c.model):,} parameters, "
+                f"images {'x'.join(map(str, c.model.image.shape))}",
+            ),
             ("steps", f"{c.steps:,} of batch {c.stream.batch_size}: {order.epochs_at(c.steps):.1f} epochs"),
-            ("order", f"{order.config.lanes} lanes, windows of {order.config.window} samples, seed {c.seed}"),
+            ("order", f"{order.num_lanes} lanes, windows of {order.window} samples, seed {c.seed}"),
             ("workers", f"{c.workers.num_workers} trainers, {c.workers.num_loaders} loaders"),
             (
                 "loader memory",
@@ -87,6 +83,24 @@ class TrainPlan:
                 f"{memory.in_flight / 1e6:.1f} MB of batches in flight in all",
             ),
         ]
+
+    def _mixture(self) -> list[tuple[str, str]]:
+        whole = sum(source.weight for source in self.index.sources)
+        shares = [f"{source.weight / whole:.1%} {source.name}" for source in self.index.sources]
+        return [("mixture", ", ".join(shares))] if shares else []
+
+
+def image_spec(config: TrainConfig) -> ImageSpec:
+    """Returns what loaders decode images to under a configuration."""
+    image, stream = config.model.image, config.stream
+    return ImageSpec(
+        size=image.size,
+        channels=image.channels,
+        num_classes=image.num_classes,
+        crop=stream.crop,
+        crop_min=stream.crop_min,
+        flip=stream.flip,
+    )
 
 
 def plan_training(config: TrainConfig, progress: Callable[[int, int], None] | None = None) -> TrainPlan:

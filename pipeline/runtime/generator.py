@@ -83,7 +83,7 @@ class Generator:
             device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
             if device.type == "cpu":
                 torch.set_num_threads(args.threads)
-            loaded = load_model(args.checkpoint)
+            loaded = load_model(args.checkpoint, args.spec.ema)
             if loaded.digest != args.spec.checkpoint_digest:
                 raise CorruptDataError(
                     f"the checkpoint changed: digest {loaded.digest[:12]}, expected {args.spec.checkpoint_digest[:12]}",

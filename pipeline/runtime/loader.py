@@ -12,7 +12,7 @@ from ray import ObjectRef
 from ray.actor import ActorHandle
 from ray.exceptions import RayError
 
-from pipeline.order import StreamOrder
+from pipeline.order import Order
 from pipeline.runtime.hub import HubAddress
 from pipeline.runtime.quarantine import QuarantineAddress
 from pipeline.runtime.storage_counts import reach_storage_counts
@@ -34,7 +34,7 @@ class LoaderArgs:
     """Place of the loader in the job, for metrics."""
     index: ShardIndex
     """The data set."""
-    order: StreamOrder
+    order: Order
     """Its order."""
     image: ImageSpec
     """What images are decoded to."""

@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from pipeline import storage
-from pipeline.checkpoints import TrainingSnapshot, checkpoint_urls, load_training, prune, save_checkpoint
+from pipeline.checkpoints import TrainingSnapshot, checkpoint_urls, load_training, prune, save_checkpoint, save_snapshot
 from pipeline.errors import CorruptDataError, ResumeMismatch
 from pipeline.models import Model
 from pipeline.order import Cursor, pieces
@@ -34,7 +34,6 @@ from pipeline.telemetry import (
 )
 from pipeline.training import StepResult, TrainState, train_steps
 
-HISTORY_EVERY = 10  # steps averaged into one point of the loss curve
 REPORT_EVERY_S = 0.5
 
 
@@ -105,11 +104,14 @@ class Trainer:
         self._loss_steps += 1
         self.tally.add(TRAINER_DATA_WAIT_SECONDS, result.wait_s)
         self.tally.add(TRAIN_STEP_SECONDS, result.step_s)
-        if result.step % HISTORY_EVERY == 0:
+        if result.step % self.config.log_every_steps == 0:
             loss = self._mean_over_ranks(self._loss_sum / self._loss_steps)
             self._loss_sum, self._loss_steps = torch.zeros_like(self._loss_sum), 0
             self.history.append((result.step, loss))
             self.tally.set(TRAIN_LOSS, loss)
+        every = self.config.snapshot_every_steps
+        if self.rank == 0 and every and (result.step % every == 0 or result.step == self.config.steps):
+            save_snapshot(self.config.run_dir, result.step, self.state.averages)
         now = time.monotonic()
         if now - self._reported_at > REPORT_EVERY_S:
             self._report()
@@ -141,7 +143,7 @@ class Trainer:
             self.config.run_dir,
             step=self.state.step,
             model=self.state.model,
-            ema=self.state.ema,
+            averages=self.state.averages,
             training_tensors=self.state.tensors(),
             cursor=Cursor(samples_consumed=self.state.step * batch, fingerprint=self.plan.fingerprint),
             config=self.config.to_json(),

@@ -10,7 +10,7 @@ from pipeline.shards.build import IndexedShard, build_index, found_shards, index
 from pipeline.shards.decode import decode_image, image_format
 from pipeline.shards.fields import RawSample, decode_label, has_label, image_field
 from pipeline.shards.geometry import CENTER, Cut
-from pipeline.shards.index import DatasetMeta, ShardIndex, ShardInfo, sample_offsets
+from pipeline.shards.index import DatasetMeta, MixedSource, ShardIndex, ShardInfo, sample_offsets
 from pipeline.shards.index_file import INDEX_NAME, load_index, save_index
 from pipeline.shards.open import open_data
 from pipeline.shards.pack import pack
@@ -27,6 +27,7 @@ __all__ = [
     "DatasetMeta",
     "ImageSource",
     "IndexedShard",
+    "MixedSource",
     "RawSample",
     "ShardIndex",
     "ShardInfo",

@@ -7,7 +7,8 @@ from pipeline.errors import ConfigError, CorruptDataError
 from pipeline.shards.build import build_index
 from pipeline.shards.index import Progress, ShardIndex
 from pipeline.shards.index_file import INDEX_NAME, PACKING_NAME, load_index
-from pipeline.shards.places import folder_of, look_up
+from pipeline.shards.mixture import is_mixture, load_mixture, mixed
+from pipeline.shards.places import base_name, folder_of, look_up
 from pipeline.shards.urls import expand_shards, unfinished
 from pipeline.shards.versions import VERSIONS_NAME, load_versions
 
@@ -19,7 +20,7 @@ def open_data(spec: str, *, progress: Progress | None = None) -> ShardIndex:
     pattern when the `index.json` of their folder knows them all. Other shards have their headers read.
 
     Args:
-        spec: As `expand_shards`.
+        spec: As `expand_shards`, or a mixture file (`load_mixture`).
         progress: Called as (shards done, shards in all) while headers are read.
 
     Raises:
@@ -29,8 +30,11 @@ def open_data(spec: str, *, progress: Progress | None = None) -> ShardIndex:
             than when it was indexed at this place; named.
         StorageError: The store could not be read.
     """
-    urls = expand_shards(spec)
     url = storage.absolute_url(spec)
+    if is_mixture(url):
+        parts = [(name, weight, open_data(data, progress=progress)) for name, data, weight in load_mixture(url)]
+        return mixed(parts, name=base_name(url))
+    urls = expand_shards(spec)
     if url.endswith(".json"):
         return _checked(load_index(url), url)
     folder = url if storage.is_folder(url) else folder_of(urls[0])

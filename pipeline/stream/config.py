@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import tyro
 
 from pipeline.errors import ConfigError
-from pipeline.order import OrderConfig, StreamOrder, default_lanes
+from pipeline.order import MixtureOrder, Order, OrderConfig, StreamOrder, default_lanes, key64
 from pipeline.shards import ShardIndex
 
 
@@ -74,12 +74,23 @@ class ImageSpec:
         return self.size * self.size * self.channels
 
 
-def make_order(index: ShardIndex, config: StreamConfig, seed: int) -> StreamOrder:
-    """Returns the order in which a data set is streamed.
+def make_order(index: ShardIndex, config: StreamConfig, seed: int) -> Order:
+    """Returns the order in which a data set, or a mixture of several, is streamed.
 
     Raises:
         ConfigError: The configuration does not fit the number of samples.
     """
     lanes = config.lanes or default_lanes(config.batch_size, index.num_samples)
     counts = [shard.num_samples for shard in index.shards]
-    return StreamOrder(counts, OrderConfig(seed=seed, batch_size=config.batch_size, lanes=lanes, window=config.window))
+    if not index.sources:
+        return StreamOrder(counts, OrderConfig(seed=seed, batch_size=config.batch_size, lanes=lanes, window=config.window))
+    weights = [source.weight for source in index.sources]
+    orders, first = [], 0
+    for number, source in enumerate(index.sources):
+        own = counts[first : first + source.num_shards]
+        first += source.num_shards
+        # Lanes in proportion to the rows that they give, so that all lanes go through their windows at about one pace.
+        share = min(sum(own), max(1, round(lanes * source.weight / sum(weights))))
+        order = OrderConfig(seed=key64(seed, "source", number), batch_size=share, lanes=share, window=config.window)
+        orders.append(StreamOrder(own, order))
+    return MixtureOrder(orders, weights, config.batch_size, seed)

@@ -2,10 +2,9 @@
 
 from dataclasses import dataclass
 
-from pipeline.order import StreamOrder, pieces
+from pipeline.order import Order, pieces
 from pipeline.shards import ShardIndex
 from pipeline.stream.config import ImageSpec
-from pipeline.stream.reader import windows_kept
 
 HANDOVER_BYTES = 4 * 2**20
 """What a loader hands over with one answer, at least, where batches are small: every answer costs about a millisecond."""
@@ -40,7 +39,7 @@ class LoaderMemory:
 
 
 def loader_memory(
-    index: ShardIndex, order: StreamOrder, image: ImageSpec, *, num_loaders: int, num_ranks: int, prefetch: int
+    index: ShardIndex, order: Order, image: ImageSpec, *, num_loaders: int, num_ranks: int, prefetch: int
 ) -> LoaderMemory:
     """Returns what a loader takes at most, whatever the size of the data set.
 
@@ -53,11 +52,12 @@ def loader_memory(
         prefetch: Batches that each rank asks for in advance.
     """
     sample_bytes = index.size_bytes / index.num_samples
-    config = order.config
-    window = min(config.window, -(-order.num_samples // config.lanes))
+    window = min(order.window, -(-order.num_samples // order.num_lanes))
+    share = -(-order.batch_size // order.num_lanes)
     encoded, decoded, in_flight = [0] * num_loaders, [0] * num_loaders, 0
-    for piece in pieces(config.batch_size, num_loaders, num_ranks):
-        kept = windows_kept(order, len(order.lane_parts(piece.start, piece.stop)))
+    for piece in pieces(order.batch_size, num_loaders, num_ranks):
+        lanes = len({lane for _, lane, _ in order.spans(0, piece.start, piece.stop)})
+        kept = (2 + -(-share // window)) * lanes  # see `SliceReader`: what a batch touches, at a border, and one more a lane
         encoded[piece.loader] += int(kept * window * sample_bytes)
         batch = (piece.stop - piece.start) * image.image_bytes
         most = batches_a_call(batch)

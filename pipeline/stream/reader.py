@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.order import StreamOrder
+from pipeline.order import Order
 from pipeline.shards import ShardIndex
 from pipeline.storage import RangeCache
 from pipeline.stream.arrays import BatchArrays
@@ -29,7 +29,7 @@ class SliceReader:
     def __init__(
         self,
         index: ShardIndex,
-        order: StreamOrder,
+        order: Order,
         image: ImageSpec,
         start: int,
         stop: int,
@@ -40,7 +40,6 @@ class SliceReader:
         self._order = order
         self._image = image
         self._rows = (start, stop)
-        self._lanes = order.lane_parts(start, stop)
         self._windows = WindowCache(index, order, cache)
         self._maker = RowMaker(index, order, image, on_corrupt)
 
@@ -82,17 +81,12 @@ class SliceReader:
 
     def _look_ahead(self, step: int) -> None:
         """Starts fetching windows whose turn comes within the next half window, and lets go of windows that are done."""
-        share = self._order.config.batch_size // self._order.config.lanes
-        ahead = max(1, self._order.config.window // (2 * share))
-        for lane, low, high in self._lanes:
-            for epoch, span, _ in self._order.window_places(lane, step + ahead, low, high):
+        start, stop = self._rows
+        ahead = max(1, int(self._order.steps_a_window / 2))
+        for soon in (step + ahead, step + 1):
+            coming = self._order.spans(soon, start, stop)
+            for epoch, lane, span in coming:
                 self._windows.prefetch(epoch, lane, span)
-            for epoch, span, _ in self._order.window_places(lane, step + 1, low, high):
-                self._windows.prefetch(epoch, lane, span)
-        self._windows.keep(windows_kept(self._order, len(self._lanes)))
-
-
-def windows_kept(order: StreamOrder, lanes: int) -> int:
-    """Returns how many windows a reader of so many lanes holds at most: those that one batch touches, and as many ahead."""
-    share = order.config.batch_size // order.config.lanes
-    return 2 * (1 + -(-share // order.config.window)) * lanes
+        # Per lane: the windows that one batch touches, and as many ahead; in a mixture the next batch may touch another lane.
+        lanes = min(self._order.num_lanes, len({lane for _, lane, _ in coming}) + 1)
+        self._windows.keep((1 + -(-len(coming) // lanes)) * lanes)

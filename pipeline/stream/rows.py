@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from pipeline import storage
 from pipeline.errors import ConfigError, CorruptDataError
-from pipeline.order import StreamOrder, chances
+from pipeline.order import Order, chances
 from pipeline.shards import CENTER, Cut, RawSample, ShardIndex, decode_image, decode_label, image_field, read_samples
 from pipeline.stream.config import ImageSpec
 from pipeline.stream.corrupt import CorruptSample, OnCorrupt
@@ -26,7 +26,7 @@ class RowMaker:
         on_corrupt: Called for a damaged sample before another takes its place; None refuses damaged samples.
     """
 
-    def __init__(self, index: ShardIndex, order: StreamOrder, image: ImageSpec, on_corrupt: OnCorrupt | None) -> None:
+    def __init__(self, index: ShardIndex, order: Order, image: ImageSpec, on_corrupt: OnCorrupt | None) -> None:
         self._index, self._order, self._image = index, order, image
         self._on_corrupt = on_corrupt
         self._reported: set[int] = set()

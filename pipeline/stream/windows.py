@@ -5,7 +5,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from pipeline import storage
 from pipeline.errors import CorruptDataError
-from pipeline.order import Segment, StreamOrder, WindowSpan
+from pipeline.order import Order, Segment, WindowSpan
 from pipeline.shards import RawSample, ShardIndex, read_samples
 from pipeline.storage import RangeCache
 
@@ -22,7 +22,7 @@ class WindowCache:
         fetch_threads: Windows fetched at the same time.
     """
 
-    def __init__(self, index: ShardIndex, order: StreamOrder, cache: RangeCache | None = None, fetch_threads: int = 4) -> None:
+    def __init__(self, index: ShardIndex, order: Order, cache: RangeCache | None = None, fetch_threads: int = 4) -> None:
         self._index = index
         self._cache = cache
         self._order = order

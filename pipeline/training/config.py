@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pipeline.errors import ConfigError
+from pipeline.networks.averaging import LONGEST
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,10 +21,9 @@ class OptimConfig:
     """Decay of AdamW's first and second moments, each in [0, 1)."""
     grad_clip_norm: float = 1.0
     """Gradients are scaled down to this global norm; 0 turns clipping off."""
-    ema_half_life_steps: float = 2000.0
-    """Half-life of the averaged weights that samples are made with, in steps."""
-    ema_ramp_up: float = 0.05
-    """Early on the half-life is this share of the steps done, so that the average forgets the initial weights."""
+    ema_lengths: tuple[float, ...] = (0.06,)
+    """Lengths of the averages of weights that are kept, each the standard deviation of what it averages over as a share of
+    the steps done, in (0, 0.288]. Samples are made with the first unless another is asked for."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Arithmetic of the forward pass; auto is bf16 on CUDA and fp32 on CPU."""
 
@@ -35,19 +35,11 @@ class OptimConfig:
                 raise ConfigError(f"{name} must be at least 0, got {getattr(self, name)}")
         if any(not 0 <= beta < 1 for beta in self.betas):
             raise ConfigError(f"betas must be in [0, 1), got {self.betas}")
-        if self.ema_half_life_steps <= 0 or self.ema_ramp_up <= 0:
-            raise ConfigError(
-                f"ema_half_life_steps and ema_ramp_up must be above 0, got {self.ema_half_life_steps} and {self.ema_ramp_up}"
-            )
+        if not self.ema_lengths or any(not 0 < length < LONGEST for length in self.ema_lengths):
+            raise ConfigError(f"ema_lengths must be one or more numbers above 0 and below 0.288, got {self.ema_lengths}")
+        if len(set(self.ema_lengths)) < len(self.ema_lengths):
+            raise ConfigError(f"ema_lengths must differ from each other, got {self.ema_lengths}")
 
     def learning_rate_at(self, step: int) -> float:
         """Returns the learning rate of step `step`, counted from 0."""
         return self.learning_rate * min(1.0, (step + 1) / max(1, self.warmup_steps))
-
-    def ema_decay_at(self, step: int) -> float:
-        """Returns the share of the old average that step `step` keeps.
-
-        Ref: Karras et al. 2022 (arXiv 2206.00364), training code: half-life limited to a share of the progress.
-        """
-        half_life = min(self.ema_half_life_steps, max(step, 1) * self.ema_ramp_up)
-        return 0.5 ** (1.0 / max(half_life, 1e-8))

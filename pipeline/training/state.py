@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from pipeline.errors import CorruptDataError
 from pipeline.models import Model
+from pipeline.networks.averaging import decay_at
 from pipeline.networks.unet import to_channels_last
 from pipeline.training.config import OptimConfig
 
@@ -26,28 +27,35 @@ class TrainState:
         self.device = device
         self.step = 0
         self.network: nn.Module = to_channels_last(model.network)
-        self.ema: dict[str, Tensor] = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
+        self.averages: dict[float, dict[str, Tensor]] = {
+            length: {name: value.detach().clone() for name, value in self.network.state_dict().items()}
+            for length in optim.ema_lengths
+        }
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(), lr=optim.learning_rate, betas=optim.betas, weight_decay=optim.weight_decay, fused=True
         )
 
+    @property
+    def ema(self) -> dict[str, Tensor]:
+        """The average that samples are made with unless another is asked for, under the network's own names."""
+        return self.averages[self.optim.ema_lengths[0]]
+
     @torch.no_grad()
     def update_ema(self) -> None:
         """Moves the averaged weights towards the current ones; called once after each step."""
-        decay = self.optim.ema_decay_at(self.step)
         current = self.network.state_dict()
-        averaged = [name for name, value in self.ema.items() if value.is_floating_point()]
-        torch._foreach_lerp_(  # pyright: ignore[reportPrivateImportUsage]
-            [self.ema[n] for n in averaged], [current[n] for n in averaged], 1.0 - decay
-        )
-        for name, value in self.ema.items():
-            if not value.is_floating_point():
-                value.copy_(current[name])
+        for length, average in self.averages.items():
+            averaged = [name for name, value in average.items() if value.is_floating_point()]
+            torch._foreach_lerp_(  # pyright: ignore[reportPrivateImportUsage]
+                [average[n] for n in averaged], [current[n] for n in averaged], 1.0 - decay_at(length, self.step)
+            )
+            for name, value in average.items():
+                if not value.is_floating_point():
+                    value.copy_(current[name])
 
     def tensors(self) -> dict[str, Tensor]:
-        """Returns the state as named tensors: network.*, ema.* and optimizer.<parameter>.<moment>."""
-        found = {f"network.{name}": value for name, value in self.network.state_dict().items()}
-        found |= {f"ema.{name}": value for name, value in self.ema.items()}
+        """Returns the state as named tensors: network.*, ema.<length>.* and optimizer.<parameter>.<moment>."""
+        found = self._weights()
         for name, parameter in self.network.named_parameters():
             for moment, value in self.optimizer.state[parameter].items():
                 found[f"optimizer.{name}.{moment}"] = value
@@ -64,9 +72,7 @@ class TrainState:
         Raises:
             CorruptDataError: A tensor is missing or has another shape than this model's.
         """
-        expected = {f"network.{n}": v for n, v in self.network.state_dict().items()} | {
-            f"ema.{n}": v for n, v in self.ema.items()
-        }
+        expected = self._weights()
         for name, value in expected.items():
             if name not in tensors:
                 raise CorruptDataError(f"tensor {name} is missing from the saved training state", uri)
@@ -90,6 +96,8 @@ class TrainState:
             }
         self.step = step
 
-    def ema_network_state(self) -> dict[str, Tensor]:
-        """Returns the averaged weights under the network's own names."""
-        return dict(self.ema)
+    def _weights(self) -> dict[str, Tensor]:
+        found = {f"network.{name}": value for name, value in self.network.state_dict().items()}
+        for length, average in self.averages.items():
+            found |= {f"ema.{length:g}.{name}": value for name, value in average.items()}
+        return found

@@ -23,7 +23,7 @@ def test_shards_are_indexed_and_changes_refused(alone: Place, shards: Path, job_
     data = bare(shards, tmp_path / "data")
     done = alone.run("index.py", "--shards", data / "shard-*.tar")
     assert done.code == 0, done
-    assert "1,797 samples in 4 shards" in done.out
+    assert "1,797 in 4 shards" in done.out
     index, packed = load_index(str(data / "index.json")), load_index(str(shards / "index.json"))
     assert [shard.num_samples for shard in index.shards] == [shard.num_samples for shard in packed.shards]
     for shard in range(4):

@@ -57,7 +57,7 @@ def _save(run: Path, state: TrainState) -> str:
         str(run),
         step=state.step,
         model=state.model,
-        ema=state.ema,
+        averages=state.averages,
         training_tensors=state.tensors(),
         cursor=Cursor(samples_consumed=state.step * 4, fingerprint="f" * 32),
         config={"preset": "test"},
@@ -111,7 +111,7 @@ def test_diffusers_scheduler_has_our_schedule(tmp_path: Path, schedule: str) -> 
     config = ModelConfig(image=PLAIN.image, family=DiffusionConfig(schedule=schedule), network=NETWORK)  # type: ignore[arg-type]
     state = _trained(config, 1)
     theirs: Any = DDPMScheduler.from_pretrained(_save(tmp_path, state), subfolder="scheduler")
-    ours = state.model.family.schedule.alpha_bar
+    ours = state.model.diffusion.schedule.alpha_bar
     assert torch.allclose(theirs.alphas_cumprod.double(), ours, rtol=2e-5)
     assert theirs.config["prediction_type"] == "v_prediction"
 

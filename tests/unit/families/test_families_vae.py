@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.distributions import MultivariateNormal, Normal
 
 from pipeline.errors import ConfigError
+from pipeline.families.family import SampleRequest
 from pipeline.families.gaussians import PIXEL_WIDTH
 from pipeline.families.hierarchical_vae import HierarchicalVAE, HierarchicalVAEConfig
 from pipeline.families.latent_chain import LatentChain
@@ -129,7 +130,7 @@ def test_samples_have_the_distribution_of_the_model():
     family = VAE(VAEConfig(latent_shape=(2,), bin_width=None))
     network, _ = pca_network()
     count = 100_000
-    x = family.sample(network, None, draws(count), draw_pixels=True).double()
+    x = family.sample(network, None, draws(count), SampleRequest(draw_pixels=True)).double()
     limit = 5.0 * float(EVIDENCE.covariance_matrix.max()) / math.sqrt(count)
     assert float((x.mean(0) - BIAS).abs().max()) < 5.0 * float(EVIDENCE.stddev.max()) / math.sqrt(count)
     assert float((torch.cov(x.T) - EVIDENCE.covariance_matrix).abs().max()) < math.sqrt(2.0) * limit
@@ -173,7 +174,7 @@ def test_with_exact_posteriors_three_layers_give_the_likelihood():
 def test_three_layers_sample_the_distribution_of_the_model():
     network, evidence = linear_tower()
     family = HierarchicalVAE(HierarchicalVAEConfig(latent_shapes=((1,), (1,), (1,)), bin_width=None))
-    x = family.sample(network, None, draws(100_000), draw_pixels=True).double()
+    x = family.sample(network, None, draws(100_000), SampleRequest(draw_pixels=True)).double()
     assert float(x.mean()) == pytest.approx(float(evidence.mean), abs=5.0 * float(evidence.stddev) / math.sqrt(len(x)))
     assert float(x.var()) == pytest.approx(float(evidence.variance), rel=5.0 * math.sqrt(2.0 / len(x)))
 
@@ -246,7 +247,7 @@ def test_one_layer_is_the_plain_autoencoder(bin_width):
     one, other = plain.loss(network, x, labels, draws(5)), layered.loss(network, x, labels, draws(5))
     assert list(one.terms) == list(other.terms) == ["reconstruction", "kl_1"]
     assert torch.equal(one.total, other.total)
-    pixels = [family.sample(network, labels, draws(5), draw_pixels=True) for family in (plain, layered)]
+    pixels = [family.sample(network, labels, draws(5), SampleRequest(draw_pixels=True)) for family in (plain, layered)]
     assert torch.equal(*pixels)
 
 
@@ -285,7 +286,7 @@ def test_loss_and_samples_belong_to_the_sample(name):
         return family.loss(network, x[rows], labels[rows], batch(rows)).total
 
     def sampled(rows: list[int]) -> Tensor:
-        return family.sample(network, labels[rows], batch(rows), draw_pixels=True)
+        return family.sample(network, labels[rows], batch(rows), SampleRequest(draw_pixels=True))
 
     for function in (total, sampled):
         whole = function(list(range(8)))

@@ -93,7 +93,8 @@ def test_a_batch_is_the_samplers_own_result_from_noise_keyed_by_sample() -> None
     built, wanted = model(), spec(batch_rows=6)
     numbers = torch.arange(12, 18)
     x_T = normal(stream_key(1, "generation start"), numbers, 0, (1, 8, 8))
-    table = sampler_table(wanted.sampler, built.family.schedule, "v")
+    assert wanted.sampler is not None
+    table = sampler_table(wanted.sampler, built.diffusion.schedule, "v")
     x_0 = sample(built.network.eval(), table, x_T, torch.tensor([0, 1, 2, 0, 1, 2]))
     expected = to_pixels(x_0).permute(0, 2, 3, 1).numpy()
     assert distance(ImageSampler(model(), wanted, CPU).images(12, 6), expected) <= 1

@@ -36,6 +36,8 @@ def test_any_other_field_gives_other_json() -> None:
         "sampler": SamplerConfig(name="ddim", steps=6),
         "guidance": 2.0,
         "labels": (0, 2, 1),
+        "draw_pixels": True,
+        "ema": 0.1,
         "part_rows": 41,
         "batch_rows": 9,
         "image_format": "qoi",

@@ -26,7 +26,7 @@ def test_noising_has_the_schedules_variance() -> None:
     """Half-way the frame is sqrt(alpha_bar) image + sqrt(1 - alpha_bar) noise, of one and the same noise."""
     built = model()
     strip = noising_strip(built, IMAGE, frames=3, seed=4)
-    alpha_bar = float(built.family.schedule.alpha_bar[49])  # counted from 0: step 50 of 100
+    alpha_bar = float(built.diffusion.schedule.alpha_bar[49])  # counted from 0: step 50 of 100
     noise = normal(stream_key(4, "noising strip"), torch.zeros(1, dtype=torch.int64), 0, (1, 8, 8))[0, 0].numpy()
     x = np.sqrt(alpha_bar) * (IMAGE[..., 0] / 127.5 - 1) + np.sqrt(1 - alpha_bar) * noise
     expected = ((np.clip(x, -1, 1) + 1) * 127.5).round()
@@ -43,7 +43,7 @@ def test_generating_begins_with_noise_and_ends_with_the_sample(label: int) -> No
     strip = generating_strip(built, label, frames=4, seed=2, steps=6)
     assert strip.shape == (4, 8, 8, 1)
     x_T = normal(stream_key(2, "generating strip"), torch.zeros(1, dtype=torch.int64), 0, (1, 8, 8))
-    table = sampler_table(SamplerConfig(name="ddim", steps=6), built.family.schedule, "v")
+    table = sampler_table(SamplerConfig(name="ddim", steps=6), built.diffusion.schedule, "v")
     x_0 = sample(built.network, table, x_T, torch.tensor([label]), null_label=3)
     assert np.array_equal(strip[0], to_pixels(x_T)[0].permute(1, 2, 0).numpy())
     assert np.array_equal(strip[-1], to_pixels(x_0)[0].permute(1, 2, 0).numpy())

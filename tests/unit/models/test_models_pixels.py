@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from pipeline.errors import ConfigError
 from pipeline.families import DiffusionConfig, Draws
-from pipeline.models import ImageConfig, Model, ModelConfig
-from pipeline.models.model import num_parameters, scaled, to_pixels
+from pipeline.models import ImageConfig, Model, ModelConfig, num_parameters
+from pipeline.models.model import scaled, to_pixels
 from pipeline.networks import UNetConfig
 
 NETWORK = UNetConfig(widths=(8, 16), blocks=1, attention=(False, True), norm_groups=4, head_dim=8)

@@ -27,7 +27,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> str:
         folder,
         step=1,
         model=state.model,
-        ema=state.ema,
+        averages=state.averages,
         training_tensors=state.tensors(),
         cursor=Cursor(samples_consumed=64, fingerprint="f" * 32),
         config=config.to_json(),

@@ -8,6 +8,7 @@ from json_leaves import written
 from jobs.demo import DemoCommand
 from jobs.pack import PackCommand
 from pipeline.errors import ConfigError
+from pipeline.networks import UNetConfig
 from pipeline.plans.commands import parse_generate, parse_train
 from pipeline.plans.flags import parse_flags
 from pipeline.plans.presets import preset
@@ -40,6 +41,7 @@ def test_nested_fields_are_flags_too() -> None:
     line = "digits --stream.batch-size 32 --model.network.widths 8 16 --optim.learning-rate 0.5 --workers.max-failures 0"
     job = parse_train(line.split()).job
     assert (job.stream.batch_size, job.optim.learning_rate, job.workers.max_failures) == (32, 0.5, 0)
+    assert isinstance(job.model.network, UNetConfig)
     assert job.model.network.widths == (8, 16)
 
 

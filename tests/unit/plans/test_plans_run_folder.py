@@ -25,6 +25,7 @@ IDENTITY: dict[str, Any] = {
 }
 # What may differ between two commands that continue one run. Everything else decides what is learned.
 FREE = {"data", "run_dir", "steps", "checkpoint_every_s", "keep_checkpoints", "metrics_port", "preset", "workers"}
+FREE |= {"log_every_steps", "snapshot_every_steps"}
 
 
 def other(value: Any) -> Any:
@@ -76,7 +77,7 @@ def claimed(data: str, run: Path) -> list[str]:
         "--steps 9999",
         "--num-workers 4 --num-loaders 3",
         "--workers.prefetch-batches 9 --workers.max-failures 0 --workers.cpus-per-worker 2",
-        "--checkpoint-every-s 1 --keep-checkpoints 9 --metrics-port 1234",
+        "--checkpoint-every-s 1 --keep-checkpoints 9 --metrics-port 1234 --log-every-steps 1 --snapshot-every-steps 5",
     ],
 )
 def test_what_does_not_change_the_result_may_change(data: str, tmp_path: Path, flags: str) -> None:

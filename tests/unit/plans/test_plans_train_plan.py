@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from pipeline.errors import ConfigError
-from pipeline.order import default_lanes
+from pipeline.models import num_parameters
+from pipeline.order import StreamOrder, default_lanes
 from pipeline.plans.commands import parse_train
 from pipeline.plans.presets import PRESETS, preset
 from pipeline.plans.train_plan import TrainPlan, plan_training
@@ -27,13 +28,16 @@ def test_a_plan_describes_the_job_and_writes_nothing(data: str, tmp_path: Path, 
     assert told["run"] == f"{tmp_path / 'run'} (new)"
     assert told["data"].startswith("1,797 samples in 4 shards, ")
     assert told["steps"].startswith(f"{preset(name).steps:,} of batch {preset(name).stream.batch_size}: ")
-    assert told["workers"] == "1 trainers, 1 loaders"
+    workers = preset(name).workers
+    assert told["workers"] == f"{workers.num_workers} trainers, {workers.num_loaders} loaders"
+    assert told["model"].startswith(f"{preset(name).model.family_name}, {num_parameters(preset(name).model):,} parameters")
     assert all(text and "\n" not in text for text in told.values())
     assert not (tmp_path / "run").exists()
 
 
 def test_the_order_is_that_of_the_index(data: str, tmp_path: Path) -> None:
     plan = planned(data, tmp_path / "run", "--seed", "5", "--batch-size", "48")
+    assert isinstance(plan.order, StreamOrder)
     config = plan.order.config
     assert (config.seed, config.batch_size, config.lanes, config.window) == (5, 48, default_lanes(48, 1797), 256)
     assert plan.order.counts.tolist() == [s.num_samples for s in plan.index.shards] == [500, 500, 500, 297]

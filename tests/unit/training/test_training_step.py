@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from training_problems import CPU, digits, new_state, taken
 
+from pipeline.networks.averaging import exponent
 from pipeline.training import Batch, OptimConfig, TrainState
 from pipeline.training.loop import train_step
 
@@ -91,22 +92,20 @@ def test_the_first_step_of_the_warm_up_moves_the_weights_by_its_learning_rate() 
     assert moved == pytest.approx(1e-4, rel=1e-3)
 
 
-def test_average_follows_its_closed_form() -> None:
-    """The average after n steps is the sum of all weights seen, each by the share that later steps left of it."""
-    optim = OptimConfig(learning_rate=1e-2, warmup_steps=0, ema_half_life_steps=3.0, ema_ramp_up=0.5)
-    state = new_state(optim)
-    name = "inner.conv_in.weight"
-    seen = [state.network.state_dict()[name].clone()]
+def test_every_average_follows_its_closed_form() -> None:
+    """After n steps the weights of step k count by (k/n)^(gamma+1) - ((k-1)/n)^(gamma+1), and the initial ones not at all."""
+    state = new_state(OptimConfig(learning_rate=1e-2, warmup_steps=0, ema_lengths=(0.2, 0.05)))
+    name, seen = "inner.conv_in.weight", []
     for step in range(6):
         train_step(state, state.network, digits(8, first=8 * step), seed=1)
         seen.append(state.network.state_dict()[name].clone())
-    weights, left = [], 1.0
-    for step in range(6, 0, -1):
-        decay = 0.5 ** (1 / min(3.0, step * 0.5))
-        weights.append(left * (1 - decay))
-        left *= decay
-    expected = left * seen[0] + sum(w * value for w, value in zip(weights, reversed(seen), strict=False))
-    assert torch.allclose(state.ema[name], expected, atol=1e-7)
+    for length, average in state.averages.items():
+        edges = [(k / 6) ** (exponent(length) + 1) for k in range(7)]
+        shares = torch.tensor(edges).diff().float().view(6, 1, 1, 1, 1)
+        expected = (shares * torch.stack(seen)).sum(0)
+        assert torch.allclose(average[name], expected, atol=1e-7)
+    assert state.ema is state.averages[0.2]
+    assert not torch.allclose(state.averages[0.2][name], state.averages[0.05][name], atol=1e-5)
 
 
 def test_average_of_equal_weights_is_these_weights() -> None:

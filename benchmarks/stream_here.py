@@ -1,0 +1,119 @@
+"""Cases of the stream benchmark that run in the project's own environment: this stream, and Ray Data.
+
+python benchmarks/stream_here.py CASE FOLDER EXTENSION SIDE    serves a case, see serving.py
+"""
+
+import functools
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import ray
+import torch
+from decoders import BATCH, decode_batch
+from serving import serve
+
+from pipeline.order import pieces
+from pipeline.runtime.feed import BatchFeed
+from pipeline.runtime.hub import start_hub
+from pipeline.runtime.loader import LoaderArgs, start_loaders
+from pipeline.runtime.session import ray_session
+from pipeline.shards import open_data
+from pipeline.stream import ImageSpec, StreamConfig, make_order
+
+LOADERS = 2
+SHUFFLE_BUFFER = 1000
+LONG = 200  # times the shards are listed for Ray Data, which would otherwise start anew every few seconds
+
+
+def ours(batch_size: int, folder: str, extension: str, side: int) -> Iterator[int]:
+    """Two loader actors and one consumer, as a trainer is one; every loader makes its rows of every batch."""
+    with ray_session():
+        index = open_data(folder)
+        order = make_order(index, StreamConfig(batch_size=batch_size), seed=0)
+        hub = start_hub("train", 0, 0)
+        image = ImageSpec(size=side, channels=3, num_classes=1000)
+        loaders = start_loaders(LOADERS, 0.9, LoaderArgs(name="loader", index=index, order=order, image=image, hub=hub.address))
+        cut = pieces(batch_size, LOADERS, 1)
+        for batch in BatchFeed(loaders, cut, first=0, last=10**9, prefetch=4, pin=False):
+            assert batch.images.dtype == torch.uint8
+            yield len(batch.images)
+
+
+def ray_data_stock(folder: str, extension: str, side: int) -> Iterator[int]:
+    """Ray Data's own WebDataset reader and decoder."""
+    with _ray_data():
+        data = ray.data.read_webdataset(
+            _shards(folder) * LONG, shuffle="files", override_num_blocks=len(_shards(folder)) * LONG
+        )
+        for batch in data.iter_batches(batch_size=BATCH, local_shuffle_buffer_size=SHUFFLE_BUFFER, drop_last=True):
+            images = cast(dict[str, Any], batch)[extension]
+            yield len(images if images.dtype == np.uint8 else np.stack(list(images)))
+
+
+def ray_data_best(folder: str, extension: str, side: int) -> Iterator[int]:
+    """Ray Data with a hand-written reader: a task a shard, shuffled inside, decoded straight into blocks of batches."""
+    import tarfile
+
+    def blocks(rows: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        for path in rows["item"]:
+            images, labels = [], []
+            with tarfile.open(path) as archive:
+                for member in archive:
+                    file = archive.extractfile(member)
+                    assert file is not None
+                    if member.name.endswith(f".{extension}"):
+                        images.append(file.read())
+                    elif member.name.endswith(".cls"):
+                        labels.append(int(file.read()))
+            mixed = np.random.default_rng(len(images)).permutation(len(images))
+            for first in range(0, len(mixed) - BATCH + 1, 4 * BATCH):
+                chosen = mixed[first : first + 4 * BATCH]
+                yield {
+                    "image": decode_batch([images[i] for i in chosen], extension, side),
+                    "label": np.array([labels[i] for i in chosen]),
+                }
+
+    with _ray_data():
+        paths = [path for _ in range(LONG) for path in _shards(folder)]
+        data = ray.data.from_items(paths, override_num_blocks=len(paths)).map_batches(blocks, batch_size=1)
+        for batch in data.iter_batches(batch_size=BATCH, drop_last=True):
+            images = cast(dict[str, Any], batch)["image"]
+            assert images.dtype == np.uint8
+            yield len(images)
+
+
+def _ray_data() -> Any:
+    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+    # A store of half a gigabyte bounds how far Ray Data reads ahead, so that it comes to rest between two measurements.
+    store = 500_000_000
+    context = ray.init(
+        num_cpus=LOADERS, object_store_memory=store, include_dashboard=False, log_to_driver=False, logging_level="ERROR"
+    )
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    return context
+
+
+def _shards(folder: str) -> list[str]:
+    return sorted(str(path) for path in Path(folder).glob("*.tar"))
+
+
+CASES: dict[str, Callable[[str, str, int], Iterator[int]]] = {
+    "ours-64": functools.partial(ours, 64),
+    "ours-256": functools.partial(ours, 256),
+    "ray-data-stock": ray_data_stock,
+    "ray-data-best": ray_data_best,
+}
+
+
+def main() -> None:
+    """Serves a case."""
+    case, folder, extension, side = sys.argv[1:]
+    serve(lambda: CASES[case](folder, extension, int(side)))
+
+
+if __name__ == "__main__":
+    main()
