@@ -5,11 +5,13 @@ What lives here: addresses (`absolute_url`, `join`, `is_local`), reading (`read_
 `put_replace`, `remove_tree`). An object becomes visible whole or not at all, a short read is an error, and
 transient faults are retried, bounded and counted (`counts`). A ranged read that breaks off goes on at the byte
 reached, in the same version of the object; a store that asks to slow down is asked more slowly by the whole process.
+`honours_put_once` finds stores that break the promise of `put_once`; `leased` keeps a second job out of a folder.
 """
 
 from pipeline.storage.cache import RangeCache
 from pipeline.storage.counts import StorageCounts, count, counts
 from pipeline.storage.info import ObjectInfo
+from pipeline.storage.lease import Fence, LeaseTiming, leased
 from pipeline.storage.objects import (
     exists,
     glob,
@@ -22,10 +24,13 @@ from pipeline.storage.objects import (
     read_range,
     remove_tree,
 )
+from pipeline.storage.probe import honours_put_once
 from pipeline.storage.retry import RetryPolicy
 from pipeline.storage.urls import absolute_url, is_local, join
 
 __all__ = [
+    "Fence",
+    "LeaseTiming",
     "ObjectInfo",
     "RangeCache",
     "RetryPolicy",
@@ -35,10 +40,12 @@ __all__ = [
     "counts",
     "exists",
     "glob",
+    "honours_put_once",
     "info",
     "is_folder",
     "is_local",
     "join",
+    "leased",
     "list_objects",
     "put_once",
     "put_replace",

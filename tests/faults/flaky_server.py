@@ -122,7 +122,7 @@ class Handler(BaseHTTPRequestHandler):
         if fault == "corrupt length":
             headers["Content_Length"] = str(len(data) + 1 + int(1000 * shape))
         sent = len(data)
-        if fault in ("cut", "reset", "hang inside", "delay", "drip"):
+        if fault in ("cut", "change", "reset", "hang inside", "delay", "drip"):
             sent = int(shape * len(data))
         self.answer_head(206 if wanted and fault != "whole object" else 200, len(data), headers)
         if self.command == "HEAD":
@@ -136,13 +136,18 @@ class Handler(BaseHTTPRequestHandler):
                 for at in range(sent, len(data)):
                     self.wfile.write(data[at : at + 1])
                     time.sleep(0.5)
+            elif fault == "change":
+                # Cut, and another object in this one's place before the client can ask again.
+                (FOLDER / "next").replace(path)
+                with LOCK:
+                    CHANCES.clear()
             elif fault == "hang inside":
                 time.sleep(3600)
             elif fault == "reset":
                 # An RST instead of an orderly end.
                 self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
                 self.connection.close()
-        if fault in ("cut", "reset", "corrupt length"):
+        if fault in ("cut", "change", "reset", "corrupt length"):
             self.close_connection = True
 
     def answer_head(self, status: int, length: int, headers: dict[str, str]) -> None:

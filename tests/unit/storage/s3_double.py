@@ -30,6 +30,7 @@ class S3Double(ThreadingHTTPServer):
         self.faults: deque[str] = deque()
         self.requests: list[str] = []
         self.refusal_names_condition = True
+        self.ignores_condition = False
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -100,7 +101,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         key = unquote(urlsplit(self.path).path)
         with self.server.lock:
-            taken = self.headers.get("If-None-Match") == "*" and key in self.server.objects
+            conditional = self.headers.get("If-None-Match") == "*" and not self.server.ignores_condition
+            taken = conditional and key in self.server.objects
             if not taken:
                 self.server.objects[key] = body
         if taken:
