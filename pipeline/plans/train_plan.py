@@ -15,7 +15,14 @@ from pipeline.plans.output_folder import output_url
 from pipeline.plans.run_folder import check_run_folder
 from pipeline.plans.train_config import TrainConfig
 from pipeline.shards import ShardIndex, decode_image, decode_label, image_field, open_data, read_samples
-from pipeline.stream import QUARANTINE_NAME, ImageSpec, check_budget, make_order, read_quarantine
+from pipeline.stream import (
+    QUARANTINE_NAME,
+    ImageSpec,
+    check_budget,
+    loader_memory,
+    make_order,
+    read_quarantine,
+)
 
 SAMPLES_CHECKED = 16  # a damaged sample or two at the front must not hide that the rest is sound
 
@@ -48,10 +55,14 @@ class TrainPlan:
     def describe(self) -> list[tuple[str, str]]:
         """Returns the plan as (what, how much) lines for people."""
         c, order = self.config, self.order
-        encoded = self.index.size_bytes / self.index.num_samples
-        buffered = order.num_lanes * min(order.window, order.num_samples // order.num_lanes) * 2 * encoded
-        pixels = c.stream.batch_size * c.model.image.size**2 * c.model.image.channels
-        in_flight = pixels * (c.workers.prefetch_batches + 1)
+        memory = loader_memory(
+            self.index,
+            order,
+            self.image,
+            num_loaders=c.workers.num_loaders,
+            num_ranks=c.workers.num_workers,
+            prefetch=c.workers.prefetch_batches,
+        )
         return [
             ("run", f"{c.run_dir} ({'continues' if self.continues else 'new'})"),
             (
@@ -69,7 +80,8 @@ class TrainPlan:
             ("workers", f"{c.workers.num_workers} trainers, {c.workers.num_loaders} loaders"),
             (
                 "loader memory",
-                f"about {buffered / 1e6:.1f} MB encoded in all loaders, {in_flight / 1e6:.1f} MB of batches in flight",
+                f"each about {memory.bytes_per_loader / 1e6:.1f} MB beyond the process itself; "
+                f"{memory.in_flight / 1e6:.1f} MB of batches in flight in all",
             ),
         ]
 

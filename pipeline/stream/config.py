@@ -67,6 +67,16 @@ class ImageSpec:
     flip: bool = False
     """Whether half of the images are mirrored."""
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of a decoded image."""
+        return self.size, self.size, self.channels
+
+    @property
+    def image_bytes(self) -> int:
+        """Bytes of a decoded image."""
+        return self.size * self.size * self.channels
+
 
 def make_order(index: ShardIndex, config: StreamConfig, seed: int) -> Order:
     """Returns the order in which a data set, or a mixture of several, is streamed.
