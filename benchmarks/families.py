@@ -1,4 +1,4 @@
-"""Three families on the digits at equal training time: bits per dimension of images they were not trained on.
+"""Three families on the digits at equal training time (of the processor): bits per dimension of images they were not trained on.
 
     python benchmarks/families.py --seconds 60
 
@@ -27,7 +27,7 @@ NAMES = {"digits-vae": "VAE, one latent layer", "digits-hvae": "VAE, three laten
 def main() -> None:
     """Trains and evaluates each family and prints a row of the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=60.0, help="training time of each family")
+    parser.add_argument("--seconds", type=float, default=60.0, help="processor time of each family")
     seconds = parser.parse_args().seconds
     torch.set_num_threads(1)
     pixels, target = load_digits(return_X_y=True)
@@ -36,7 +36,7 @@ def main() -> None:
     order = torch.from_numpy(np.random.default_rng(0).permutation(len(images)))
     images, labels = images[order], labels[order]
     print(
-        f"\n{len(images) - HELD_OUT} digits to train on, {HELD_OUT} held out, {seconds:.0f} s of training each, one CPU thread\n"
+        f"\n{len(images) - HELD_OUT} digits to train on, {HELD_OUT} held out, {seconds:.0f} processor seconds of training each\n"
     )
     print("| family | parameters | steps | bits/dim (standard error) | its terms |\n|---|---|---|---|---|")
     for name, title in NAMES.items():
@@ -52,8 +52,8 @@ def trained(name: str, images: torch.Tensor, labels: torch.Tensor, seconds: floa
     config = preset(name)
     optim: OptimConfig = replace(config.optim, precision="fp32")
     state = TrainState(Model(config.model), optim, torch.device("cpu"))
-    draw, begin = np.random.default_rng(1), time.perf_counter()
-    while time.perf_counter() - begin < seconds:
+    draw, begin = np.random.default_rng(1), time.process_time()
+    while time.process_time() - begin < seconds:
         rows = torch.from_numpy(draw.integers(0, len(images), BATCH))
         epochs = torch.full((BATCH,), state.step)  # fresh noise for every visit of an image
         batch = Batch(images=images[rows], labels=labels[rows], samples=rows, epochs=epochs)

@@ -161,6 +161,7 @@ class Diffusion(ForwardProcess):
             on_step=on_step,
         )
 
+    @torch.no_grad()
     def drift(self, network: Network, x: Tensor, t: Tensor) -> Tensor:
         """Mean of p(x_{t-1} | x_t) minus x_t, shape of x: where one step of the reverse process leads from each place.
 

@@ -14,7 +14,7 @@ EMA_LENGTH = 0.08
 
 
 def swiss_roll(numbers: Tensor, seed: int, scatter: float = 0.02) -> Tensor:
-    """Points of the 2-D swiss roll, float32 [B, 2] of mean square near 1/2: point i depends on the seed and i alone.
+    """Points of the 2-D swiss roll, float32 [B, 2] of mean square near 1: point i depends on the seed and i alone.
 
     Args:
         numbers: int64 [B].
@@ -23,7 +23,7 @@ def swiss_roll(numbers: Tensor, seed: int, scatter: float = 0.02) -> Tensor:
     """
     turn = uniform(stream_key(seed, "roll/turn"), numbers, 0, ())
     angle = 1.5 * math.pi * (1.0 + 2.0 * turn)
-    curve = torch.stack([angle * angle.cos(), angle * angle.sin()], dim=1) / 10.0
+    curve = torch.stack([angle * angle.cos(), angle * angle.sin()], dim=1) / 7.0
     return curve + scatter * normal(stream_key(seed, "roll/scatter"), numbers, 0, (2,))
 
 
@@ -64,6 +64,6 @@ def train_on_points(
         with torch.no_grad():
             for name, value in network.state_dict().items():
                 average[name].lerp_(value, 1.0 - decay_at(EMA_LENGTH, step + 1))
-        on_step(step + 1, float(loss))
+        on_step(step + 1, float(loss.detach()))
     network.load_state_dict(average)
     return family, network.eval()
