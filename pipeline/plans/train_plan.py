@@ -8,11 +8,13 @@ from typing import Any
 
 from pipeline import storage
 from pipeline.errors import ConfigError, CorruptDataError, PermanentStorageError, SwissrollError
+from pipeline.families import DiffusionConfig
 from pipeline.models import num_parameters
 from pipeline.order import Order
 from pipeline.plans.metrics_port import check_metrics_port
 from pipeline.plans.output_folder import output_url
 from pipeline.plans.run_folder import check_run_folder
+from pipeline.plans.schedule_report import signal_warning
 from pipeline.plans.train_config import TrainConfig
 from pipeline.shards import ShardIndex, decode_image, decode_label, image_field, open_data, read_samples
 from pipeline.stream import (
@@ -51,6 +53,12 @@ class TrainPlan:
     def fingerprint(self) -> str:
         """Fingerprint of the order, kept with the position in the stream."""
         return self.order.fingerprint(self.index.fingerprint())
+
+    def warnings(self) -> list[str]:
+        """Returns what is allowed and yet unwise, a line each, to be said before the first GPU hour is spent."""
+        family = self.config.model.family
+        warning = signal_warning(family) if isinstance(family, DiffusionConfig) else None
+        return [] if warning is None else [warning]
 
     def describe(self) -> list[tuple[str, str]]:
         """Returns the plan as (what, how much) lines for people."""
