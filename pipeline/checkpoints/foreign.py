@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pipeline import storage
 from pipeline.checkpoints.diffusers_folder import PREDICTION_TYPES, SCHEDULER_CONFIG, UNET_CONFIG, UNET_WEIGHTS, network_weights
+from pipeline.checkpoints.record import MODEL_NAME
 from pipeline.errors import ConfigError
 from pipeline.families import DiffusionConfig, Prediction
 from pipeline.families.sampler_tables import Clip
@@ -34,7 +35,9 @@ class ForeignModel:
 
 
 def is_foreign(url: str) -> bool:
-    """Returns whether a folder looks like one that diffusers saved."""
+    """Returns whether a folder looks like one that diffusers saved, and not like a checkpoint of ours that lost its record."""
+    if storage.exists(_at(url, MODEL_NAME)):
+        return False
     return any(storage.exists(_at(url, name)) for name in ("model_index.json", UNET_CONFIG, "config.json"))
 
 

@@ -137,8 +137,8 @@ def test_data(job_here: JobHere, tmp_path: Path, make: Callable[[Path], Path], s
     ("command", "says"),
     [
         (("train.py", "digit"), ("unknown preset 'digit'", "did you mean digits?")),
-        (("train.py", "xyzzy"), ("unknown preset 'xyzzy'", "mnist, digits")),
-        (("train.py",), ("preset is missing", "mnist, digits")),
+        (("train.py", "xyzzy"), ("unknown preset 'xyzzy'", "mnist, mnist-vae")),
+        (("train.py",), ("preset is missing", "mnist, mnist-vae")),
         ((*TRAIN, "--stepz", "3"), ("unknown flag --stepz", "--steps?")),
         ((*TRAIN, "--num-loader", "3"), ("unknown flag --num-loader", "--num-loaders?")),
         ((*TRAIN, "--zzzzzz"), ("unknown flag --zzzzzz", "--help")),
@@ -157,7 +157,6 @@ def test_data(job_here: JobHere, tmp_path: Path, make: Callable[[Path], Path], s
         (("train.py", "--config", "missing.json"), ("no configuration file", "missing.json")),
         (("generate.py", "--output", "o", "--num-samples", "1"), ("--checkpoint is missing",)),
         (("generate.py", "--checkpoint", "c", "--num-samples", "1"), ("--output is missing",)),
-        (("generate.py", "--checkpoint", "c", "--output", "o"), ("--num-samples is missing",)),
         (("generate.py", "--num-sample", "1"), ("unknown flag --num-sample", "--num-samples?")),
         (("generate.py", "--sampler", "euler"), ("sampler", "euler", "ddim")),
         (("generate.py", "--num-samples", "-4"), ("num_samples", "got -4")),
@@ -337,6 +336,12 @@ def test_generation_flags(job_here: JobHere, trained: Path, tmp_path: Path, flag
     output = tmp_path / "samples"
     command = ("generate.py", "--checkpoint", trained, "--output", output, "--num-samples", 10)
     refused(job_here, *command, *flags, says=says, untouched=output)
+
+
+def test_number_of_samples_missing(job_here: JobHere, trained: Path, tmp_path: Path):
+    output = tmp_path / "samples"
+    command = ("generate.py", "--checkpoint", trained, "--output", output)
+    refused(job_here, *command, says=("--num-samples is missing",), untouched=output)
 
 
 @pytest.mark.parametrize("command", [("train.py", "digitz"), ("generate.py", "--seeed", "1"), ("verify.py", "gone")], ids=str)
