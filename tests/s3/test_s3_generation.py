@@ -38,8 +38,8 @@ def trained(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactor
     folder = tmp_path_factory.mktemp("trained")
     pack = ("pack.py", "--images", "digits", "--output", folder / "data")
     train = ("train.py", "digits", "--steps", 20, "--batch-size", 64, "--data", folder / "data", "--run-dir", folder / "run")
-    for command in (pack, train):
-        ended = start(environment, *command)
+    for script, *arguments in (pack, train):
+        ended = start(environment, str(script), *arguments)
         assert ended.wait(PATIENCE_S) == 0
     return folder / "run"
 
