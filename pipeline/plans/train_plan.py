@@ -3,18 +3,28 @@
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from itertools import accumulate
 from typing import Any
 
 from pipeline import storage
 from pipeline.errors import ConfigError, CorruptDataError, PermanentStorageError, SwissrollError
+from pipeline.families import DiffusionConfig
 from pipeline.models import num_parameters
 from pipeline.order import Order
 from pipeline.plans.metrics_port import check_metrics_port
 from pipeline.plans.output_folder import output_url
 from pipeline.plans.run_folder import check_run_folder
+from pipeline.plans.schedule_report import signal_warning
 from pipeline.plans.train_config import TrainConfig
 from pipeline.shards import ShardIndex, decode_image, decode_label, image_field, open_data, read_samples
-from pipeline.stream import QUARANTINE_NAME, ImageSpec, check_budget, make_order, read_quarantine
+from pipeline.stream import (
+    QUARANTINE_NAME,
+    ImageSpec,
+    check_budget,
+    loader_memory,
+    make_order,
+    read_quarantine,
+)
 
 SAMPLES_CHECKED = 16  # a damaged sample or two at the front must not hide that the rest is sound
 
@@ -44,13 +54,23 @@ class TrainPlan:
         """Fingerprint of the order, kept with the position in the stream."""
         return self.order.fingerprint(self.index.fingerprint())
 
+    def warnings(self) -> list[str]:
+        """Returns what is allowed and yet unwise, a line each, to be said before the first GPU hour is spent."""
+        family = self.config.model.family
+        warning = signal_warning(family) if isinstance(family, DiffusionConfig) else None
+        return [] if warning is None else [warning]
+
     def describe(self) -> list[tuple[str, str]]:
         """Returns the plan as (what, how much) lines for people."""
         c, order = self.config, self.order
-        encoded = self.index.size_bytes / self.index.num_samples
-        buffered = order.num_lanes * min(order.window, order.num_samples // order.num_lanes) * 2 * encoded
-        pixels = c.stream.batch_size * c.model.image.size**2 * c.model.image.channels
-        in_flight = pixels * (c.workers.prefetch_batches + 1)
+        memory = loader_memory(
+            self.index,
+            order,
+            self.image,
+            num_loaders=c.workers.num_loaders,
+            num_ranks=c.workers.num_workers,
+            prefetch=c.workers.prefetch_batches,
+        )
         return [
             ("run", f"{c.run_dir} ({'continues' if self.continues else 'new'})"),
             (
@@ -68,7 +88,8 @@ class TrainPlan:
             ("workers", f"{c.workers.num_workers} trainers, {c.workers.num_loaders} loaders"),
             (
                 "loader memory",
-                f"about {buffered / 1e6:.1f} MB encoded in all loaders, {in_flight / 1e6:.1f} MB of batches in flight",
+                f"each about {memory.bytes_per_loader / 1e6:.1f} MB beyond the process itself; "
+                f"{memory.in_flight / 1e6:.1f} MB of batches in flight in all",
             ),
         ]
 
@@ -85,6 +106,7 @@ def image_spec(config: TrainConfig) -> ImageSpec:
         size=image.size,
         channels=image.channels,
         num_classes=image.num_classes,
+        image_field=stream.image_field,
         crop=stream.crop,
         crop_min=stream.crop_min,
         flip=stream.flip,
@@ -130,12 +152,24 @@ def _identity(config: TrainConfig, index: ShardIndex) -> dict[str, Any]:
 
 
 def _check_first_samples(index: ShardIndex, config: TrainConfig) -> None:
-    """Refuses data that this model cannot be trained on: none of the first few samples can be decoded."""
+    """Refuses data that this model cannot be trained on: none of the first few samples of a data set can be decoded."""
+    sizes = [source.num_shards for source in index.sources] or [len(index.shards)]
+    for shard in accumulate(sizes[:-1], initial=0):
+        _check_shard(index, shard, config)
+
+
+def _check_shard(index: ShardIndex, shard: int, config: TrainConfig) -> None:
     image = config.model.image
     first: SwissrollError | None = None
-    for raw in read_samples(index, 0, 0, min(SAMPLES_CHECKED, index.shards[0].num_samples)):
+    for raw in read_samples(index, shard, 0, min(SAMPLES_CHECKED, index.shards[shard].num_samples)):
         try:
-            decode_image(raw.fields[image_field(raw)], channels=image.channels, size=image.size, uri=raw.uri, offset=raw.offset)
+            decode_image(
+                raw.fields[image_field(raw, config.stream.image_field)],
+                channels=image.channels,
+                size=image.size,
+                uri=raw.uri,
+                offset=raw.offset,
+            )
             if image.num_classes and (label := decode_label(raw)) >= image.num_classes:
                 raise ConfigError(
                     f"the model has classes 0 to {image.num_classes - 1}, got label {label} in sample {raw.key!r} of {raw.uri}"

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import tyro
 
 from pipeline.errors import ConfigError
+from pipeline.storage import RangeCache
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +27,11 @@ class WorkerConfig:
     """On a cluster with fewer CPUs than all processes ask for: share what is there instead of waiting for more."""
     prefetch_batches: int = 4
     """Batches each trainer asks its loaders for in advance."""
+    cache_dir: str = ""
+    """Folder on every node's local disk where loaders keep what they fetched, for all loaders of the node and later epochs;
+    empty keeps nothing."""
+    cache_gb: float = 50.0
+    """The most that the folder takes on each node, in 1e9 bytes."""
     max_failures: int = 3
     """Times the group of trainers is restarted from the last checkpoint after a worker died."""
 
@@ -36,5 +42,14 @@ class WorkerConfig:
         for name in ("cpus_per_worker", "cpus_per_loader"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"{name} must be above 0, got {getattr(self, name)}")
+        if self.cache_gb <= 0:
+            raise ConfigError(f"cache_gb must be above 0, got {self.cache_gb}")
+        if self.cache_dir and not self.cache_dir.startswith("/"):
+            raise ConfigError(f"cache_dir must be an absolute path on the nodes' disks, got {self.cache_dir!r}")
         if self.max_failures < 0:
             raise ConfigError(f"max_failures must be at least 0, got {self.max_failures}")
+
+    @property
+    def cache(self) -> RangeCache | None:
+        """Where loaders keep ranges on their nodes; None where they keep none."""
+        return RangeCache(folder=self.cache_dir, max_bytes=int(self.cache_gb * 1e9)) if self.cache_dir else None

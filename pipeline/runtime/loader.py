@@ -5,7 +5,9 @@ import time
 from dataclasses import dataclass, replace
 from typing import cast
 
+import numpy as np
 import ray
+from numpy.typing import NDArray
 from ray import ObjectRef
 from ray.actor import ActorHandle
 from ray.exceptions import RayError
@@ -15,6 +17,7 @@ from pipeline.runtime.hub import HubAddress
 from pipeline.runtime.quarantine import QuarantineAddress
 from pipeline.runtime.storage_counts import reach_storage_counts
 from pipeline.shards import ShardIndex
+from pipeline.storage import RangeCache
 from pipeline.stream import BatchArrays, ImageSpec, SliceReader
 from pipeline.telemetry import IMAGES_STREAMED, LOADER_DEMAND_WAIT_SECONDS, SAMPLES_REPLACED, Tally
 
@@ -35,55 +38,83 @@ class LoaderArgs:
     """Its order."""
     image: ImageSpec
     """What images are decoded to."""
-    hub: HubAddress
-    """Where counts go."""
-    quarantine: QuarantineAddress
-    """Where damaged samples are listed before others take their places."""
+    hub: HubAddress | None = None
+    """Where counts go; None where nobody counts."""
+    quarantine: QuarantineAddress | None = None
+    """Where damaged samples are listed before others take their places; None refuses them."""
+    cache: RangeCache | None = None
+    """Where ranges are kept on the loader's node; None keeps none."""
 
 
 class Loader:
-    """Answers "rows start..stop of batch k". Asked again after a restart, it gives the same rows."""
+    """Answers "rows start..stop of batches k, k + 1, ...". Asked again after a restart, it gives the same rows."""
 
     def __init__(self, args: LoaderArgs) -> None:
         self._args = args
-        self._hub = args.hub.connect()
+        self._hub = None if args.hub is None else args.hub.connect()
         self._tally = Tally(args.name, time.time_ns())
         self._readers: dict[tuple[int, int], SliceReader] = {}
-        self._idle_since = time.perf_counter()
+        # What is handed over is copied into the object store; fresh memory for every answer would have to be cleared by the
+        # kernel each time, which costs as much as the copy.
+        self._pixels = np.empty(0, np.uint8)
+        self._idle_since: float | None = None
         self._reported_at = 0.0
 
-    def batch(self, start: int, stop: int, step: int) -> BatchArrays:
-        """Returns rows [start, stop) of global batch `step`.
+    def batches(self, start: int, stop: int, step: int, count: int) -> BatchArrays:
+        """Returns rows [start, stop) of the global batches step, step + 1, ..., one batch after another.
+
+        Args:
+            start: First row of each batch, inclusive.
+            stop: Last row, exclusive.
+            step: First batch.
+            count: How many batches, at least 1.
 
         Raises:
             CorruptDataError: More samples than allowed cannot be decoded, or a shard is not what the index says.
             StorageError: A shard cannot be read.
         """
-        args = self._args
-        self._tally.add(LOADER_DEMAND_WAIT_SECONDS, time.perf_counter() - self._idle_since)
-        if (start, stop) not in self._readers:
-            self._readers[start, stop] = SliceReader(
-                args.index, args.order, args.image, start, stop, on_corrupt=args.quarantine.add
-            )
-        reader = self._readers[start, stop]
-        replaced = reader.replaced
-        rows = reader.batch(step)
+        if self._idle_since is not None:  # before the first request there was nothing to be taken
+            self._tally.add(LOADER_DEMAND_WAIT_SECONDS, time.perf_counter() - self._idle_since)
+        reader = self._reader(start, stop)
+        replaced, rows = reader.replaced, stop - start
+        images = self._memory(count * rows)
+        parts = [reader.batch(step + i, images[i * rows : (i + 1) * rows]) for i in range(count)]
         self._tally.add(SAMPLES_REPLACED, reader.replaced - replaced)
-        self._tally.add(IMAGES_STREAMED, stop - start)
+        self._tally.add(IMAGES_STREAMED, count * rows)
         now = time.perf_counter()
         if now - self._reported_at > REPORT_EVERY_S:
             self._report()
             self._reported_at = now
         self._idle_since = time.perf_counter()
-        return rows
+        columns = zip(*(part[1:] for part in parts), strict=True)
+        return BatchArrays(images, *(np.concatenate(column) for column in columns))
 
     def report(self) -> None:
         """Sends the counts to the hub and returns once they are there; without it the last half second would be lost."""
-        ray.get(self._report(), timeout=LAST_REPORT_TIMEOUT_S)
+        if (sent := self._report()) is not None:
+            ray.get(sent, timeout=LAST_REPORT_TIMEOUT_S)
 
-    def _report(self) -> ObjectRef:
+    def _report(self) -> ObjectRef | None:
+        if self._hub is None:
+            return None
         reach_storage_counts(self._tally)
         return self._hub.report.remote(self._tally.report())
+
+    def _reader(self, start: int, stop: int) -> SliceReader:
+        if (start, stop) not in self._readers:
+            args = self._args
+            on_corrupt = None if args.quarantine is None else args.quarantine.add
+            self._readers[start, stop] = SliceReader(
+                args.index, args.order, args.image, start, stop, on_corrupt=on_corrupt, cache=args.cache
+            )
+        return self._readers[start, stop]
+
+    def _memory(self, rows: int) -> NDArray[np.uint8]:
+        """Returns memory for so many images: the same again where it is large enough."""
+        size = rows * self._args.image.image_bytes
+        if len(self._pixels) < size:
+            self._pixels = np.empty(size, np.uint8)
+        return self._pixels[:size].reshape(rows, *self._args.image.shape)
 
 
 def start_loaders(count: int, cpus: float, args: LoaderArgs) -> list[ActorHandle]:

@@ -28,14 +28,23 @@ def ray_session() -> Iterator[str]:
     Raises:
         ConfigError: RAY_ADDRESS names a cluster that does not answer, or is no such address.
     """
-    # Without an explicit mode, a local start may create a token that later keeps workers of a cluster from joining.
-    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
     os.environ.setdefault("RAY_TRAIN_ENABLE_PRINT_PATCH", "0")
-    connected = _connect(_cluster_to_join())
+    connected = connect()
     try:
         yield connected
     finally:
         ray.shutdown()
+
+
+def connect() -> str:
+    """Connects to Ray as `ray_session` does, until the process ends; returns the cluster's address.
+
+    Raises:
+        ConfigError: As `ray_session`.
+    """
+    # Without an explicit mode, a local start may create a token that later keeps workers of a cluster from joining.
+    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+    return _connect(_cluster_to_join())
 
 
 def _cluster_to_join() -> str | None:

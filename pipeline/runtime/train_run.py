@@ -84,7 +84,13 @@ def run_training(plan: TrainPlan) -> TrainOutcome:
         c.workers.num_loaders,
         c.workers.cpus_per_loader * factor,
         LoaderArgs(
-            name="loader", index=plan.index, order=plan.order, image=plan.image, hub=started.address, quarantine=quarantine
+            name="loader",
+            index=plan.index,
+            order=plan.order,
+            image=plan.image,
+            hub=started.address,
+            quarantine=quarantine,
+            cache=c.workers.cache,
         ),
     )
     args = TrainerArgs(plan, loaders, hub, max(1, int(c.workers.cpus_per_worker)), first_step)

@@ -6,9 +6,10 @@ from pipeline.shards.fields import RawSample
 from pipeline.shards.grouping import group_members
 from pipeline.shards.index import ShardIndex, sample_offsets
 from pipeline.shards.tar_walk import walk_tar
+from pipeline.storage import RangeCache
 
 
-def read_samples(index: ShardIndex, shard: int, start: int, stop: int) -> list[RawSample]:
+def read_samples(index: ShardIndex, shard: int, start: int, stop: int, cache: RangeCache | None = None) -> list[RawSample]:
     """Samples start..stop-1 of one shard: exactly stop - start of them, in shard order, through one ranged read.
 
     Their fields are views into the one buffer that was read, which lives as long as any of them.
@@ -18,6 +19,7 @@ def read_samples(index: ShardIndex, shard: int, start: int, stop: int) -> list[R
         shard: Position in `index.shards`.
         start: First sample, from 0 within the shard.
         stop: One past the last sample, at most the shard's number of samples.
+        cache: Where ranges are kept on this node.
 
     Raises:
         CorruptDataError: The shard does not hold these samples where the index says; named, with the offset.
@@ -30,7 +32,7 @@ def read_samples(index: ShardIndex, shard: int, start: int, stop: int) -> list[R
         return []
     offsets = sample_offsets(index, shard)
     first, last = int(offsets[start]), int(offsets[stop])
-    data = memoryview(storage.read_range(info.url, first, last, version=info.version))
+    data = memoryview(storage.read_range(info.url, first, last, version=info.version, cache=cache))
     samples = [
         RawSample(key, {field: data[at - first : at - first + size] for field, at, size in spans}, info.url, begins)
         for key, begins, spans in group_members(walk_tar(data, info.url, start=first, has_end_marker=False), info.url)

@@ -8,7 +8,8 @@ reached, in the same version of the object; a store that asks to slow down is as
 `honours_put_once` finds stores that break the promise of `put_once`; `leased` keeps a second job out of a folder.
 """
 
-from pipeline.storage.counts import StorageCounts, counts
+from pipeline.storage.cache import RangeCache
+from pipeline.storage.counts import StorageCounts, count, counts
 from pipeline.storage.info import ObjectInfo
 from pipeline.storage.lease import Fence, LeaseTiming, leased
 from pipeline.storage.objects import (
@@ -31,9 +32,11 @@ __all__ = [
     "Fence",
     "LeaseTiming",
     "ObjectInfo",
+    "RangeCache",
     "RetryPolicy",
     "StorageCounts",
     "absolute_url",
+    "count",
     "counts",
     "exists",
     "glob",

@@ -1,5 +1,6 @@
 """The operations on objects: the right store for a URL, retries around it, the same promises everywhere."""
 
+from pipeline.storage.cache import Bytes, RangeCache
 from pipeline.storage.info import ObjectInfo
 from pipeline.storage.local import LocalStore
 from pipeline.storage.ranges import fetch_range
@@ -80,7 +81,7 @@ def read_bytes(url: str) -> bytes:
     return retrying("read_bytes", url, lambda: store.read_bytes(url))
 
 
-def read_range(url: str, start: int, end: int, *, version: str = "") -> bytearray:
+def read_range(url: str, start: int, end: int, *, version: str = "", cache: RangeCache | None = None) -> Bytes:
     """Exactly the bytes start..end-1 of an object; an empty range is empty without asking the store.
 
     After a transient fault reading goes on at the byte reached, in the same version of the object.
@@ -90,6 +91,7 @@ def read_range(url: str, start: int, end: int, *, version: str = "") -> bytearra
         start: First byte, from 0.
         end: One past the last byte, at least `start`.
         version: The version that is wanted, as `info` told it; empty for the present one, whichever it is.
+        cache: Where ranges of a known version are kept on this node.
 
     Raises:
         PermanentStorageError: The object is missing, is of another version, or ends before `end`: a short read is never
@@ -99,9 +101,11 @@ def read_range(url: str, start: int, end: int, *, version: str = "") -> bytearra
     if not 0 <= start <= end:
         raise ValueError(f"got the range [{start}, {end}), expected 0 <= start <= end")
     if start == end:
-        return bytearray()
+        return b""
     store, url = _find(url)
-    return fetch_range(store, url, start, end, version)
+    if cache is None:
+        return fetch_range(store, url, start, end, version)
+    return cache.read(url, start, end, version, lambda: fetch_range(store, url, start, end, version))
 
 
 def put_once(url: str, data: bytes) -> bool:

@@ -13,6 +13,7 @@ from pipeline.stream.corrupt import (
     check_budget,
     read_quarantine,
 )
+from pipeline.stream.memory import LoaderMemory, batches_a_call, loader_memory
 from pipeline.stream.reader import SliceReader
 from pipeline.stream.whole import read_all
 
@@ -21,12 +22,15 @@ __all__ = [
     "BatchArrays",
     "CorruptSample",
     "ImageSpec",
+    "LoaderMemory",
     "OnCorrupt",
     "Quarantine",
     "SliceReader",
     "StreamConfig",
+    "batches_a_call",
     "check_budget",
     "concatenate",
+    "loader_memory",
     "make_order",
     "read_all",
     "read_quarantine",

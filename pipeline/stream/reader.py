@@ -1,9 +1,11 @@
 """A slice of the stream: the same rows of every global batch, made on request."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.order import Order
 from pipeline.shards import ShardIndex
+from pipeline.storage import RangeCache
 from pipeline.stream.arrays import BatchArrays
 from pipeline.stream.config import ImageSpec
 from pipeline.stream.corrupt import OnCorrupt
@@ -21,6 +23,7 @@ class SliceReader:
         start: First row of each batch, inclusive.
         stop: Last row, exclusive.
         on_corrupt: Called for a sample that cannot be decoded, before another takes its place; None refuses such samples.
+        cache: Where byte ranges are kept on this node; None keeps none.
     """
 
     def __init__(
@@ -32,11 +35,12 @@ class SliceReader:
         stop: int,
         *,
         on_corrupt: OnCorrupt | None = None,
+        cache: RangeCache | None = None,
     ) -> None:
         self._order = order
         self._image = image
         self._rows = (start, stop)
-        self._windows = WindowCache(index, order)
+        self._windows = WindowCache(index, order, cache)
         self._maker = RowMaker(index, order, image, on_corrupt)
 
     @property
@@ -44,8 +48,12 @@ class SliceReader:
         """Rows filled by another sample than their own, so far."""
         return self._maker.replaced
 
-    def batch(self, step: int) -> BatchArrays:
+    def batch(self, step: int, images: NDArray[np.uint8] | None = None) -> BatchArrays:
         """Returns this slice's rows of global batch `step`.
+
+        Args:
+            step: Number of the batch.
+            images: Where the pixels go, uint8 [rows, size, size, channels]; new memory where it is None.
 
         Raises:
             CorruptDataError: An image or label cannot be decoded and such samples are refused, or `on_corrupt` found too many;
@@ -54,7 +62,8 @@ class SliceReader:
         """
         start, stop = self._rows
         rows = self._order.rows(step, start, stop)
-        images = np.empty((stop - start, self._image.size, self._image.size, self._image.channels), np.uint8)
+        if images is None:
+            images = np.empty((stop - start, *self._image.shape), np.uint8)
         labels = np.full(stop - start, -1, np.int64)
         cuts = self._maker.cuts(rows.epoch, rows.sample)
         row = 0

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline import storage
 from pipeline.errors import ConfigError, CorruptDataError
 from pipeline.order import Order, chances
 from pipeline.shards import CENTER, Cut, RawSample, ShardIndex, decode_image, decode_label, image_field, read_samples
@@ -68,10 +69,17 @@ class RowMaker:
             StorageError: A sample that stands in could not be read.
         """
         number, attempt = sample, 0
+        fresh = False
         while True:
             try:
                 return self._decode(raw, cut, out)
             except (CorruptDataError, ConfigError) as error:  # the latter: without an image or a label
+                if not fresh:  # damaged on its way? Then what is read now differs, and may be sound
+                    again, fresh = self._read(number), True
+                    if again.fields != raw.fields:
+                        storage.count("retries", "decode")
+                        raw = again
+                        continue
                 reason = error.problem if isinstance(error, CorruptDataError) else str(error)
                 self._record(raw, number, reason)
             if attempt == MAX_ATTEMPTS:
@@ -79,7 +87,7 @@ class RowMaker:
                     f"none of {MAX_ATTEMPTS} samples that could stand in can be decoded", raw.uri, raw.offset
                 )
             number = self._order.replacement(epoch, sample, attempt)
-            raw = self._read(number)
+            raw, fresh = self._read(number), False
             self.replaced += attempt == 0
             attempt += 1
 
@@ -88,7 +96,7 @@ class RowMaker:
         label = decode_label(raw) if spec.num_classes else -1
         if label >= max(spec.num_classes, 0):
             raise CorruptDataError(f"label {label}, expected 0 to {spec.num_classes - 1}", raw.uri, raw.offset)
-        decode_image(raw.fields[image_field(raw)], channels=spec.channels, size=spec.size, cut=cut, out=out)
+        decode_image(raw.fields[image_field(raw, spec.image_field)], channels=spec.channels, size=spec.size, cut=cut, out=out)
         return label
 
     def _record(self, raw: RawSample, number: int, reason: str) -> None:

@@ -3,8 +3,11 @@
 from collections import OrderedDict
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from pipeline.order import Order, WindowSpan
+from pipeline import storage
+from pipeline.errors import CorruptDataError
+from pipeline.order import Order, Segment, WindowSpan
 from pipeline.shards import RawSample, ShardIndex, read_samples
+from pipeline.storage import RangeCache
 
 Key = tuple[int, int, int]  # epoch, lane, window number
 
@@ -15,11 +18,13 @@ class WindowCache:
     Args:
         index: The data set.
         order: Its order.
+        cache: Where their byte ranges are kept on this node; None keeps none.
         fetch_threads: Windows fetched at the same time.
     """
 
-    def __init__(self, index: ShardIndex, order: Order, fetch_threads: int = 4) -> None:
+    def __init__(self, index: ShardIndex, order: Order, cache: RangeCache | None = None, fetch_threads: int = 4) -> None:
         self._index = index
+        self._cache = cache
         self._order = order
         self._pool = ThreadPoolExecutor(fetch_threads, thread_name_prefix="window-fetch")
         self._windows: OrderedDict[Key, Future[list[RawSample]]] = OrderedDict()
@@ -62,5 +67,14 @@ class WindowCache:
     def _fetch(self, epoch: int, lane: int, span: WindowSpan) -> list[RawSample]:
         found: list[RawSample] = []
         for segment in self._order.segments(epoch, lane, span):
-            found += read_samples(self._index, segment.shard, segment.start, segment.stop)
+            found += self._read(segment)
         return found
+
+    def _read(self, segment: Segment) -> list[RawSample]:
+        place = segment.shard, segment.start, segment.stop
+        try:
+            return read_samples(self._index, *place, self._cache)
+        except CorruptDataError:
+            # Damaged on its way? Then it is sound now; damage in the shard itself is met again.
+            storage.count("retries", "read_samples")
+            return read_samples(self._index, *place)

@@ -5,6 +5,13 @@ storage already) and never fall while it lives. Where a run has got to is a gaug
 """
 
 from pipeline.telemetry.metric import JobKind, Metric
+from pipeline.telemetry.storage_declarations import (
+    RANGE_CACHE_REQUESTS,
+    STORAGE_READ_BYTES,
+    STORAGE_RETRIES,
+    STORAGE_THROTTLES,
+    STORAGE_TIMEOUTS,
+)
 
 IMAGES_STREAMED = Metric(
     name="swissroll_images_streamed_total",
@@ -160,51 +167,6 @@ TARGET_ROWS = Metric(
     jobs=("generate",),
 )
 
-STORAGE_RETRIES = Metric(
-    name="swissroll_storage_retries_total",
-    kind="counter",
-    unit="retries",
-    help="Storage operations repeated after a transient error, by operation.",
-    source="workers",
-    labels=("operation",),
-    jobs=("train", "generate"),
-)
-STORAGE_THROTTLES = Metric(
-    name="swissroll_storage_throttles_total",
-    kind="counter",
-    unit="answers",
-    help="Answers of a store that asked to slow down (503, 429), by operation.",
-    source="workers",
-    labels=("operation",),
-    jobs=("train", "generate"),
-)
-STORAGE_TIMEOUTS = Metric(
-    name="swissroll_storage_timeouts_total",
-    kind="counter",
-    unit="attempts",
-    help="Storage operations given up and repeated because the store stayed silent, by operation.",
-    source="workers",
-    labels=("operation",),
-    jobs=("train", "generate"),
-)
-STORAGE_READ_BYTES = Metric(
-    name="swissroll_storage_range_read_bytes_total",
-    kind="counter",
-    unit="bytes",
-    help="Bytes of ranges read, by where they came from: local, remote or cache.",
-    source="workers",
-    labels=("source",),
-    jobs=("train", "generate"),
-)
-RANGE_CACHE_REQUESTS = Metric(
-    name="swissroll_range_cache_requests_total",
-    kind="counter",
-    unit="requests",
-    help="Ranges asked of the node's cache, by result: hit, miss, damaged, not_stored.",
-    source="workers",
-    labels=("result",),
-    jobs=("train",),
-)
 WORKER_RESTARTS = Metric(
     name="swissroll_worker_restarts_total",
     kind="counter",

@@ -1,0 +1,199 @@
+"""The stream for people with a training loop of their own, in any process that is connected to Ray.
+
+    for batch in stream("s3://bucket/data", ImageSpec(size=64, channels=3, num_classes=10), batch_size=256):
+        train(batch.images, batch.labels)
+
+Each consumer calls `stream` with the same data, order and seed and its own rank; it starts loader actors of its own, which make
+its rows of every global batch. Which samples a global batch holds depends on none of this, so a run may go on with another
+number of consumers or loaders. See docs/own-loop.md.
+"""
+
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any
+
+import ray
+import torch.distributed as dist
+
+from pipeline.errors import ConfigError
+from pipeline.order import Cursor, Piece, row_slice
+from pipeline.runtime.feed import BatchFeed
+from pipeline.runtime.loader import LoaderArgs, start_loaders
+from pipeline.runtime.session import connect
+from pipeline.shards import open_data
+from pipeline.storage import RangeCache
+from pipeline.stream import ImageSpec, StreamConfig, make_order
+from pipeline.training import Batch
+
+
+class Stream:
+    """One consumer's rows of the global batches; each pass with `for` is the rest of one epoch.
+
+    Args:
+        data: Shards, as `jobs/train.py --data` takes them.
+        image: What images are decoded to.
+        config: Batches and shuffling; the same for all consumers.
+        seed: Seed of the order; the same for all consumers.
+        rank: Number of this consumer, from 0; None: the rank of torch.distributed where it is initialised, else 0.
+        world_size: Number of consumers; None: that of torch.distributed where it is initialised, else 1.
+        num_loaders: Loader actors for this consumer.
+        cpus_per_loader: CPUs that Ray reserves for each.
+        prefetch_batches: Batches asked for in advance.
+        pin: Whether to put batches into page-locked memory, for asynchronous copies to CUDA.
+        cache: Where loaders keep ranges on their nodes; None keeps none.
+
+    Raises:
+        ConfigError: The arguments or the data do not fit.
+        StorageError: The data could not be looked at.
+    """
+
+    def __init__(
+        self,
+        data: str,
+        image: ImageSpec,
+        config: StreamConfig,
+        *,
+        seed: int = 0,
+        rank: int | None = None,
+        world_size: int | None = None,
+        num_loaders: int = 1,
+        cpus_per_loader: float = 1.0,
+        prefetch_batches: int = 4,
+        pin: bool = False,
+        cache: RangeCache | None = None,
+    ) -> None:
+        self.rank, self.world_size = _place(rank, world_size)
+        self.batch_size = config.batch_size
+        if config.batch_size % self.world_size:
+            raise ConfigError(f"batch size {config.batch_size} cannot be split over {self.world_size} consumers")
+        if num_loaders < 1 or prefetch_batches < 1:
+            raise ConfigError(f"got {num_loaders} loaders and {prefetch_batches} batches in advance, expected at least 1 each")
+        index = open_data(data)
+        self._order = make_order(index, config, seed)
+        self._fingerprint = self._order.fingerprint(index.fingerprint())
+        self._image, self._pin, self._prefetch = image, pin, prefetch_batches
+        self._step = 0
+        self._feed: BatchFeed | None = None
+        first, last = row_slice(config.batch_size, self.rank, self.world_size)
+        cuts = [row_slice(last - first, loader, num_loaders) for loader in range(num_loaders)]
+        self._pieces = [Piece(i, self.rank, first + a, first + b) for i, (a, b) in enumerate(cuts) if a < b]
+        if not ray.is_initialized():
+            connect()
+        args = LoaderArgs(name=f"stream-{self.rank}", index=index, order=self._order, image=image, cache=cache)
+        self._loaders = start_loaders(num_loaders, cpus_per_loader, args)
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that the next batch begins in, from 0."""
+        return self._step * self.batch_size // self._order.num_samples
+
+    def __len__(self) -> int:
+        """Batches of the present epoch, those already delivered included."""
+        return self._first_step(self.epoch + 1) - self._first_step(self.epoch)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yields the batches that are left of the present epoch; the next pass goes on with the next epoch.
+
+        Every batch is full: where the number of samples is no multiple of the batch size, the last batch of an epoch takes its
+        last rows from the next epoch (`batch.epochs` tells), which then begins with the samples that are left.
+        """
+        end = self._first_step(self.epoch + 1)
+        while self._step < end:
+            if self._feed is None:
+                self._feed = self._open()
+            batch = next(self._feed)
+            self._step += 1  # before the batch is used: a state saved in the loop's body counts it
+            yield batch
+
+    def state_dict(self) -> dict[str, Any]:
+        """The position as JSON values, the same for all consumers: what was delivered so far counts as consumed."""
+        return Cursor(samples_consumed=self._step * self.batch_size, fingerprint=self._fingerprint).to_json()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on from a saved position, of whichever consumer and number of consumers.
+
+        Raises:
+            ResumeMismatch: The position belongs to other data, another seed or another order.
+        """
+        self._step = Cursor(**state).step(self.batch_size, self._fingerprint)
+        self._feed = None
+
+    def close(self) -> None:
+        """Ends the loaders; they also end with this process."""
+        self._feed = None
+        for loader in self._loaders:
+            ray.kill(loader)
+        self._loaders = []
+
+    def __enter__(self) -> "Stream":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self.close()
+
+    def _first_step(self, epoch: int) -> int:
+        """The first batch that begins in an epoch."""
+        return -(-epoch * self._order.num_samples // self.batch_size)
+
+    def _open(self) -> BatchFeed:
+        return BatchFeed(
+            self._loaders,
+            self._pieces,
+            image_bytes=self._image.image_bytes,
+            first=self._step,
+            last=None,
+            prefetch=self._prefetch,
+            pin=self._pin,
+        )
+
+
+def stream(
+    data: str,
+    image: ImageSpec,
+    config: StreamConfig | None = None,
+    *,
+    batch_size: int | None = None,
+    seed: int = 0,
+    rank: int | None = None,
+    world_size: int | None = None,
+    num_loaders: int = 1,
+    cpus_per_loader: float = 1.0,
+    prefetch_batches: int = 4,
+    pin: bool = False,
+    cache: RangeCache | None = None,
+) -> Stream:
+    """Returns a stream over a data set.
+
+    Args:
+        data: As `Stream`, like all arguments that are not named here.
+        image: What images are decoded to.
+        config: Batches and shuffling.
+        batch_size: Samples of a global batch, instead of a configuration.
+
+    Raises:
+        ConfigError: The arguments or the data do not fit.
+        StorageError: The data could not be looked at.
+    """
+    if batch_size is not None and config is not None:
+        raise ConfigError("got both a configuration and batch_size, expected one of them")
+    return Stream(
+        data,
+        image,
+        config or (StreamConfig() if batch_size is None else StreamConfig(batch_size=batch_size)),
+        seed=seed,
+        rank=rank,
+        world_size=world_size,
+        num_loaders=num_loaders,
+        cpus_per_loader=cpus_per_loader,
+        prefetch_batches=prefetch_batches,
+        pin=pin,
+        cache=cache,
+    )
+
+
+def _place(rank: int | None, world_size: int | None) -> tuple[int, int]:
+    if rank is None and world_size is None:
+        return (dist.get_rank(), dist.get_world_size()) if dist.is_available() and dist.is_initialized() else (0, 1)
+    if rank is None or world_size is None or not 0 <= rank < world_size:
+        raise ConfigError(f"got rank {rank} of {world_size} consumers, expected both, with rank from 0 to world_size - 1")
+    return rank, world_size

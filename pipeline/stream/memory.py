@@ -1,0 +1,66 @@
+"""How much memory loaders take."""
+
+from dataclasses import dataclass
+
+from pipeline.order import Order, pieces
+from pipeline.shards import ShardIndex
+from pipeline.stream.config import ImageSpec
+
+HANDOVER_BYTES = 4 * 2**20
+"""What a loader hands over with one answer, at least, where batches are small: every answer costs about a millisecond."""
+MOST_BATCHES = 64
+"""The most batches with one answer."""
+
+
+def batches_a_call(piece_bytes: int) -> int:
+    """Returns how many batches a loader is asked for at once.
+
+    Args:
+        piece_bytes: Size of the largest piece of one batch.
+    """
+    return max(1, min(MOST_BATCHES, -(-HANDOVER_BYTES // max(1, piece_bytes))))
+
+
+@dataclass(frozen=True, slots=True)
+class LoaderMemory:
+    """Memory beyond that of the process itself, in bytes; of the loader that takes most."""
+
+    encoded: int
+    """Encoded samples of the windows at hand and of the next ones, where samples are of average size."""
+    decoded: int
+    """The answer that is being made."""
+    in_flight: int
+    """Answers on their way and in use, over all ranks: in the nodes' object stores, not in loaders."""
+
+    @property
+    def bytes_per_loader(self) -> int:
+        """All of it."""
+        return self.encoded + self.decoded
+
+
+def loader_memory(
+    index: ShardIndex, order: Order, image: ImageSpec, *, num_loaders: int, num_ranks: int, prefetch: int
+) -> LoaderMemory:
+    """Returns what a loader takes at most, whatever the size of the data set.
+
+    Args:
+        index: The data set.
+        order: Its order.
+        image: What images are decoded to.
+        num_loaders: Loaders that share the batch.
+        num_ranks: Ranks that it is made for.
+        prefetch: Batches that each rank asks for in advance.
+    """
+    sample_bytes = index.size_bytes / index.num_samples
+    window = min(order.window, -(-order.num_samples // order.num_lanes))
+    share = -(-order.batch_size // order.num_lanes)
+    encoded, decoded, in_flight = [0] * num_loaders, [0] * num_loaders, 0
+    for piece in pieces(order.batch_size, num_loaders, num_ranks):
+        lanes = len({lane for _, lane, _ in order.spans(0, piece.start, piece.stop)})
+        kept = (2 + -(-share // window)) * lanes  # see `SliceReader`: what a batch touches, at a border, and one more a lane
+        encoded[piece.loader] += int(kept * window * sample_bytes)
+        batch = (piece.stop - piece.start) * image.image_bytes
+        most = batches_a_call(batch)
+        decoded[piece.loader] = max(decoded[piece.loader], batch * most)
+        in_flight += batch * (max(2 * most, prefetch + most - 1) + most)  # asked for, and in use
+    return LoaderMemory(max(encoded), max(decoded), in_flight)

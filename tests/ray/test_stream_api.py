@@ -1,0 +1,102 @@
+"""The stream without a trainer: passes, positions, consumers, memory."""
+
+import numpy as np
+import pytest
+import ray
+from ray.cluster_utils import Cluster
+from ray_processes import actor_pids, rss_bytes
+
+from pipeline.errors import ConfigError, CorruptDataError, ResumeMismatch
+from pipeline.runtime.stream import stream
+from pipeline.shards import open_data
+from pipeline.stream import ImageSpec, StreamConfig, loader_memory, make_order
+
+IMAGE = ImageSpec(size=8, channels=1, num_classes=10)
+CONFIG = StreamConfig(batch_size=36, lanes=6, window=50)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def node(cluster: Cluster) -> None:
+    """CPUs for loaders."""
+    cluster.add_node(num_cpus=2)
+
+
+def test_a_pass_is_an_epoch_and_the_next_goes_on(digits: str):
+    with stream(digits, IMAGE, CONFIG, seed=1, cpus_per_loader=0.1) as source:
+        assert (source.epoch, len(source)) == (0, 50)  # 1797 / 36 = 49.9
+        first = list(source)
+        assert len(first) == 50
+        assert (source.epoch, len(source)) == (1, 50)
+        second = list(source)
+    samples = np.concatenate([b.samples.numpy() for b in first + second])
+    epochs = np.concatenate([b.epochs.numpy() for b in first + second])
+    assert np.array_equal(np.sort(samples[epochs == 0]), np.arange(1797))
+    assert len(np.unique(samples[epochs == 1])) == (epochs == 1).sum() >= 1790
+
+
+def test_a_position_is_the_same_for_other_numbers_of_consumers_and_loaders(digits: str):
+    with stream(digits, IMAGE, CONFIG, seed=1, cpus_per_loader=0.1) as one:
+        whole = [batch for _, batch in zip(range(8), one, strict=False)]
+    parts = [stream(digits, IMAGE, CONFIG, seed=1, rank=r, world_size=3, num_loaders=2, cpus_per_loader=0.1) for r in range(3)]
+    for part in parts:
+        for _, _ in zip(range(4), part, strict=False):
+            pass
+    state = parts[0].state_dict()
+    assert [part.state_dict() for part in parts] == [state] * 3
+    for part in parts:
+        part.close()
+    with stream(digits, IMAGE, CONFIG, seed=1, num_loaders=5, cpus_per_loader=0.1) as other:
+        other.load_state_dict(state)
+        at = state["samples_consumed"] // 36
+        assert at == 4
+        for batch, expected in zip(other, whole[4:], strict=False):
+            assert batch.samples.equal(expected.samples)
+            assert batch.images.equal(expected.images)
+            assert batch.labels.equal(expected.labels)
+
+
+def test_a_position_of_another_order_is_refused(digits: str):
+    with stream(digits, IMAGE, CONFIG, seed=1, cpus_per_loader=0.1) as source:
+        state = source.state_dict()
+        with stream(digits, IMAGE, CONFIG, seed=2, cpus_per_loader=0.1) as other, pytest.raises(ResumeMismatch, match="order"):
+            other.load_state_dict(state)
+
+
+def test_mistakes_are_named(digits: str):
+    for options, said in (
+        ({"rank": 0}, "rank 0 of None consumers"),
+        ({"rank": 2, "world_size": 2}, "rank 2 of 2"),
+        ({"rank": 0, "world_size": 5}, "36 cannot be split over 5"),
+        ({"num_loaders": 0}, "got 0 loaders"),
+        ({"batch_size": 3}, "both a configuration and batch_size"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            stream(digits, IMAGE, CONFIG, **options)  # type: ignore[arg-type]
+
+
+def test_an_error_of_a_loader_is_the_projects_own(digits: str):
+    fewer = ImageSpec(size=8, channels=1, num_classes=3)
+    refused = pytest.raises(CorruptDataError, match=r"label \d, expected 0 to 2 .*\.tar at byte")
+    with stream(digits, fewer, CONFIG, cpus_per_loader=0.1) as source, refused:
+        next(iter(source))
+
+
+def test_loaders_take_the_memory_that_is_stated_and_no_more(noise: str):
+    image, config = ImageSpec(size=128, channels=3, num_classes=10), StreamConfig(batch_size=32, lanes=4, window=64)
+    index = open_data(noise)
+    order = make_order(index, config, 0)
+    stated = loader_memory(index, order, image, num_loaders=2, num_ranks=1, prefetch=1)
+    with stream(noise, image, config, num_loaders=2, cpus_per_loader=0.1, prefetch_batches=1) as source:
+        waiting = actor_pids("Loader")
+        while len(waiting) < 2:
+            waiting = actor_pids("Loader")
+        ray.get([loader.report.remote() for loader in source._loaders])
+        before = {pid: rss_bytes(pid)[0] for pid in waiting}
+        most = dict.fromkeys(before, 0)
+        for _ in range(4):  # epochs: a loader that keeps what it should let go of grows
+            for _ in source:
+                most = {pid: max(most[pid], rss_bytes(pid)[0] - before[pid]) for pid in before}
+    for grown in most.values():
+        # Beyond the data: threads, the decoder, numpy and pages that the allocator keeps.
+        assert grown < stated.bytes_per_loader + 32e6, (most, stated)
+        assert grown > 0.4 * stated.bytes_per_loader, (most, stated)
