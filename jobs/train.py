@@ -3,7 +3,7 @@
 from pipeline.plans.commands import parse_train
 from pipeline.plans.flags import arguments
 from pipeline.plans.train_plan import plan_training
-from pipeline.runtime.console import say_table, write_summary
+from pipeline.runtime.console import say_table, warn, write_summary
 from pipeline.runtime.job import FAILED, OK, run_job
 from pipeline.runtime.lock import sole_job
 from pipeline.runtime.session import ray_session
@@ -14,6 +14,8 @@ def main() -> int:
     """Plans, trains and reports; returns the exit code."""
     command = parse_train(arguments())
     plan = plan_training(command.job)
+    for warning in plan.warnings():
+        warn(f"warning: {warning}")
     if command.dry_run:
         say_table("Plan of the training job", plan.describe())
         return OK

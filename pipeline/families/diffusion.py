@@ -161,6 +161,22 @@ class Diffusion(ForwardProcess):
             on_step=on_step,
         )
 
+    @torch.no_grad()
+    def drift(self, network: Network, x: Tensor, t: Tensor) -> Tensor:
+        """Mean of p(x_{t-1} | x_t) minus x_t, shape of x: where one step of the reverse process leads from each place.
+
+        Args:
+            network: The trained network, without labels.
+            x: [B, ...], x_t.
+            t: int64 [B], 1..T.
+
+        Ref: Sohl-Dickstein et al. 2015, arXiv 1503.03585, figure 1.
+        """
+        a, s = self.signal_and_noise(t, x)
+        of_x_t, of_output = x0_coefficients(self.config.prediction, a, s)
+        x0 = of_x_t * x + of_output * network(x, t - 1, None).to(x.dtype)
+        return self.posterior_mean(x0, x, t) - x
+
     def _table(self, request: SampleRequest) -> SamplerTable:
         if request.sampler is None:
             raise ConfigError("the diffusion model is sampled by a reverse process, got a request without a sampler")

@@ -3,15 +3,18 @@
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from itertools import accumulate
 from typing import Any
 
 from pipeline import storage
 from pipeline.errors import ConfigError, CorruptDataError, PermanentStorageError, SwissrollError
+from pipeline.families import DiffusionConfig
 from pipeline.models import num_parameters
 from pipeline.order import Order
 from pipeline.plans.metrics_port import check_metrics_port
 from pipeline.plans.output_folder import output_url
 from pipeline.plans.run_folder import check_run_folder
+from pipeline.plans.schedule_report import signal_warning
 from pipeline.plans.train_config import TrainConfig
 from pipeline.shards import ShardIndex, decode_image, decode_label, image_field, open_data, read_samples
 from pipeline.stream import (
@@ -50,6 +53,12 @@ class TrainPlan:
     def fingerprint(self) -> str:
         """Fingerprint of the order, kept with the position in the stream."""
         return self.order.fingerprint(self.index.fingerprint())
+
+    def warnings(self) -> list[str]:
+        """Returns what is allowed and yet unwise, a line each, to be said before the first GPU hour is spent."""
+        family = self.config.model.family
+        warning = signal_warning(family) if isinstance(family, DiffusionConfig) else None
+        return [] if warning is None else [warning]
 
     def describe(self) -> list[tuple[str, str]]:
         """Returns the plan as (what, how much) lines for people."""
@@ -97,6 +106,7 @@ def image_spec(config: TrainConfig) -> ImageSpec:
         size=image.size,
         channels=image.channels,
         num_classes=image.num_classes,
+        image_field=stream.image_field,
         crop=stream.crop,
         crop_min=stream.crop_min,
         flip=stream.flip,
@@ -142,12 +152,24 @@ def _identity(config: TrainConfig, index: ShardIndex) -> dict[str, Any]:
 
 
 def _check_first_samples(index: ShardIndex, config: TrainConfig) -> None:
-    """Refuses data that this model cannot be trained on: none of the first few samples can be decoded."""
+    """Refuses data that this model cannot be trained on: none of the first few samples of a data set can be decoded."""
+    sizes = [source.num_shards for source in index.sources] or [len(index.shards)]
+    for shard in accumulate(sizes[:-1], initial=0):
+        _check_shard(index, shard, config)
+
+
+def _check_shard(index: ShardIndex, shard: int, config: TrainConfig) -> None:
     image = config.model.image
     first: SwissrollError | None = None
-    for raw in read_samples(index, 0, 0, min(SAMPLES_CHECKED, index.shards[0].num_samples)):
+    for raw in read_samples(index, shard, 0, min(SAMPLES_CHECKED, index.shards[shard].num_samples)):
         try:
-            decode_image(raw.fields[image_field(raw)], channels=image.channels, size=image.size, uri=raw.uri, offset=raw.offset)
+            decode_image(
+                raw.fields[image_field(raw, config.stream.image_field)],
+                channels=image.channels,
+                size=image.size,
+                uri=raw.uri,
+                offset=raw.offset,
+            )
             if image.num_classes and (label := decode_label(raw)) >= image.num_classes:
                 raise ConfigError(
                     f"the model has classes 0 to {image.num_classes - 1}, got label {label} in sample {raw.key!r} of {raw.uri}"

@@ -129,8 +129,10 @@ def check_goal(url: str, findings: Findings) -> int | None:
         return None
 
 
-def check_files(url: str, records: list[PartRecord], finished: bool, findings: Findings) -> None:
-    """Notes files in data/ that no commit claims; those a killed writer left where rows are still open are no problem."""
+def check_files(
+    url: str, records: list[PartRecord], spec: Mapping[str, object] | None, finished: bool, findings: Findings
+) -> None:
+    """Notes files in data/ that no commit claims; parts that a killed writer left where rows are still open are no problem."""
     data_url = storage.join(url, "data")
     names = {record.name for record in records}
     firsts = [record.first for record in records]
@@ -144,8 +146,19 @@ def check_files(url: str, records: list[PartRecord], finished: bool, findings: F
         if named is not None and not finished:
             place = bisect.bisect_right(firsts, named[0])
             if not place or records[place - 1].last < named[0]:
+                if problem := _orphan_problem(found.url, named[0], spec):
+                    findings.add(f"data/{name}: got an uncommitted file that is no part of this set: {problem}")
                 continue
         findings.add(f"data/{name}: got a stray file of {found.size} bytes, expected only committed parts")
+
+
+def _orphan_problem(part_url: str, first: int, spec: Mapping[str, object] | None) -> str | None:
+    try:
+        table = decode_part(storage.read_bytes(part_url), part_url)
+    except (CorruptDataError, PermanentStorageError) as error:
+        return str(error)
+    problems = part_problems(table, first=first, rows=table.num_rows, provenance=spec)
+    return problems[0] if problems else None
 
 
 def check_part(

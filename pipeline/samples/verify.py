@@ -84,7 +84,7 @@ def verify(url: str, progress: Callable[[int, int], None] | None = None, *, deco
     total = sum(record.rows for record in records)
     finished = check_manifest(url, records, run_sha256, findings)
     goal = total if finished else check_goal(url, findings)
-    check_files(url, records, finished, findings)
+    check_files(url, records, spec, finished, findings)
     checked = 0
     for record in records:
         check_part(url, record, spec, findings, decode_images=decode_images)

@@ -26,17 +26,24 @@ class RawSample(NamedTuple):
     """Where the sample begins in the shard, in bytes."""
 
 
-def image_field(sample: RawSample) -> str:
+def image_field(sample: RawSample, wanted: str = "") -> str:
     """The name of the field that holds the image.
 
     A field named plainly (`png`) goes before one with more parts (`small.png`); among those, `IMAGE_SUFFIXES` decides.
 
     Args:
         sample: The sample.
+        wanted: The field to take, such as `left.png`; empty: the one that is found.
 
     Raises:
-        ConfigError: No field holds an image, or several are equally good (`left.png`, `right.png`).
+        ConfigError: No field holds an image, or several are equally good (`left.png`, `right.png`) and none is wanted.
     """
+    if wanted:
+        if wanted not in sample.fields:
+            raise ConfigError(
+                f"sample {sample.key!r} has the fields {_listed(sample.fields)}, expected {wanted!r}, in {sample.uri}"
+            )
+        return wanted
     for suffix in IMAGE_SUFFIXES:
         if suffix in sample.fields:
             return suffix
@@ -44,7 +51,8 @@ def image_field(sample: RawSample) -> str:
         matches = [name for name in sample.fields if name.endswith("." + suffix)]
         if len(matches) > 1:
             raise ConfigError(
-                f"sample {sample.key!r} has {len(matches)} images, {_listed(matches)}, expected one, in {sample.uri}"
+                f"sample {sample.key!r} has {len(matches)} images, {_listed(matches)}, expected one or --stream.image-field, "
+                f"in {sample.uri}"
             )
         if matches:
             return matches[0]

@@ -10,6 +10,7 @@ _START = b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR"
 _MODES = {0: "mono", 2: "rgb"}  # color type in the header
 # Chunks that change what is shown: transparency, orientation, animation.
 _OTHERS = (b"tRNS", b"eXIf", b"acTL")
+_MAX_CHUNKS = 1000
 
 
 def png_size(data: bytes) -> tuple[int, int, int] | None:
@@ -17,9 +18,22 @@ def png_size(data: bytes) -> tuple[int, int, int] | None:
     if len(data) < 29 or not data.startswith(_START):
         return None
     width, height, depth, color, compression, filters, interlace = struct.unpack_from(">IIBBBBB", data, 16)
-    if depth != 8 or color not in _MODES or compression or filters or interlace or any(kind in data for kind in _OTHERS):
+    if depth != 8 or color not in _MODES or compression or filters or interlace or not _is_plain(data):
         return None
     return height, width, 1 if color == 0 else 3
+
+
+def _is_plain(data: bytes) -> bool:
+    # Whether the chunks after the header, up to the end, say nothing that this decoder does not know.
+    at = 33
+    for _ in range(_MAX_CHUNKS):
+        kind = data[at + 4 : at + 8]
+        if kind == b"IEND":
+            return True
+        if len(kind) < 4 or kind in _OTHERS:
+            return False
+        at += 12 + int.from_bytes(data[at : at + 4], "big")
+    return False
 
 
 def decode_png(data: bytes, height: int, width: int, channels: int) -> NDArray[np.uint8] | None:

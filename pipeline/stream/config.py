@@ -20,6 +20,8 @@ class StreamConfig:
     """Places of the data set that each batch mixes; divides the batch size. None: the largest divisor up to 16."""
     window: int = 1024
     """Samples shuffled with each other in a lane; more mixes better and takes more memory."""
+    image_field: str = ""
+    """Field of the samples that holds the image, in lower case, such as `left.png`; empty: the only one that does."""
     crop: Literal["center", "random"] = "center"
     """Which square of an image is shown: the largest from the middle, or another one in each epoch."""
     crop_min: float = 0.8
@@ -56,6 +58,8 @@ class ImageSpec:
     """1 for grey, 3 for RGB."""
     num_classes: int
     """Labels must be in [0, num_classes); 0 reads no labels."""
+    image_field: str = ""
+    """Field that holds the image; empty: the only one."""
     crop: Literal["center", "random"] = "center"
     """Which square is shown, see `StreamConfig`."""
     crop_min: float = 0.8

@@ -17,13 +17,8 @@ from pipeline.telemetry.declarations import (
     LOADER_DEMAND_WAIT_SECONDS,
     PART_COMMITTED_BYTES,
     PARTS_COMMITTED,
-    RANGE_CACHE_REQUESTS,
     ROWS_COMMITTED,
     SAMPLES_REPLACED,
-    STORAGE_READ_BYTES,
-    STORAGE_RETRIES,
-    STORAGE_THROTTLES,
-    STORAGE_TIMEOUTS,
     TARGET_ROWS,
     TARGET_STEPS,
     TRAIN_LOSS,
@@ -38,6 +33,13 @@ from pipeline.telemetry.hub_state import HubState
 from pipeline.telemetry.metric import JobKind, Metric, SeriesKey
 from pipeline.telemetry.progress import ProgressPoint, ProgressReporter
 from pipeline.telemetry.rates import RateWindow
+from pipeline.telemetry.storage_declarations import (
+    RANGE_CACHE_REQUESTS,
+    STORAGE_READ_BYTES,
+    STORAGE_RETRIES,
+    STORAGE_THROTTLES,
+    STORAGE_TIMEOUTS,
+)
 from pipeline.telemetry.tally import Report, Tally
 
 __all__ = [

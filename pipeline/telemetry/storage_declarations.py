@@ -1,4 +1,4 @@
-"""What every worker that reads or writes objects counts; part of `declarations`."""
+"""The metrics of storage, the same in every job; `declarations` lists them with the others."""
 
 from pipeline.telemetry.metric import Metric
 

@@ -51,7 +51,9 @@ def test_a_second_job_on_the_same_output_is_refused(alone: Place, trained: Path,
     command = ("generate.py", *GENERATE, "--checkpoint", trained, "--output", output)
     first = alone.start(*command)
     first.until(lambda: commits(output), "the first part")
+    first.signal(signal.SIGSTOP)  # asleep, so that it is not done before the second one looks
     second = alone.run(*command)
+    first.signal(signal.SIGCONT)
     assert second.code == 2, second
     assert "another job is at work" in second.error_line()
     ended = first.wait()

@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from jobs.index import IndexCommand
 from jobs.pack import PackCommand
-from pipeline.plans.commands import parse_generate, parse_train
+from jobs.which import WhichCommand
+from pipeline.plans.commands import parse_generate, parse_train, starting_config
 from pipeline.plans.flags import parse_flags
+from pipeline.shards.mixture import is_mixture, load_mixture
 from pipeline.telemetry import GENERATE_METRICS_PORT, TRAIN_METRICS_PORT
 
 ROOT = Path(__file__).parents[2]
@@ -52,12 +55,18 @@ def test_every_file_named_in_the_text_is_there(document: Path) -> None:
 
 def test_every_job_command_is_one_that_the_job_takes() -> None:
     commands = job_commands()
-    assert {"pack.py", "train.py", "generate.py", "verify.py"} <= {script for script, _ in commands}
+    assert {"pack.py", "index.py", "train.py", "which.py", "generate.py", "verify.py"} <= {script for script, _ in commands}
     for script, given in commands:
         if script == "train.py":
             parse_train(given)
         elif script == "generate.py":
             parse_generate(given)
+        elif script == "index.py":
+            parse_flags(IndexCommand, given, IndexCommand(), prog=script)
+        elif script == "which.py":
+            # The run folder is the user's; the flags are looked at as if a preset had been named.
+            default, rest = starting_config(["mnist", *given], script)
+            parse_flags(WhichCommand, rest, WhichCommand(job=default), prog=script)
         elif script == "pack.py":
             parse_flags(PackCommand, given, PackCommand(), prog=script)
         else:
@@ -95,3 +104,12 @@ def test_ports_are_the_ones_that_are_served() -> None:
     for document in DOCUMENTS:
         ports = set(re.findall(r"\b9[45]\d\d\b", document.read_text()))
         assert ports <= {str(TRAIN_METRICS_PORT), str(GENERATE_METRICS_PORT)}, document
+
+
+def test_the_mixture_in_the_documents_is_one_that_is_read(tmp_path: Path) -> None:
+    blocks = [text for _, text in fences("json") if "mixture" in text]
+    assert blocks
+    for number, text in enumerate(blocks):
+        (tmp_path / f"{number}.json").write_text(text)
+        assert is_mixture(str(tmp_path / f"{number}.json"))
+        assert [weight for _, _, weight in load_mixture(str(tmp_path / f"{number}.json"))] == [7, 3]

@@ -26,8 +26,13 @@ def test_the_image_is_found(names: list[str], expected: str) -> None:
 def test_no_image_and_two_images_are_named() -> None:
     with pytest.raises(ConfigError, match=r"'cat/01' has the fields cls, txt, expected an image .* in s\.tar"):
         image_field(_sample(cls=b"1", txt=b"x"))
-    with pytest.raises(ConfigError, match=r"'cat/01' has 2 images, left\.png, right\.png, expected one, in s\.tar"):
+    with pytest.raises(
+        ConfigError, match=r"'cat/01' has 2 images, left\.png, right\.png, expected one or --stream.image-field, in s\.tar"
+    ):
         image_field(_sample(left__png=b"1", right__png=b"x"))
+    assert image_field(_sample(left__png=b"1", right__png=b"x"), "right.png") == "right.png"
+    with pytest.raises(ConfigError, match=r"has the fields jpg, expected 'right\.png', in s\.tar"):
+        image_field(_sample(jpg=b"1"), "right.png")
 
 
 @pytest.mark.parametrize(

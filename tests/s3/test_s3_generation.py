@@ -1,0 +1,121 @@
+"""Generation on a real S3 server: killed with SIGKILL, taken over, two jobs at once; the same bytes each time."""
+
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from ceph import BUCKET, CephServer
+
+from pipeline import storage
+from pipeline.storage import honours_put_once
+
+ROOT = Path(__file__).parents[2]
+PATIENCE_S = 300.0
+pytestmark = pytest.mark.timeout(1500)  # ten jobs, one after another
+GENERATE = ("--num-samples", 300, "--part-rows", 20, "--batch-rows", 20, "--sampler-steps", 8)
+
+
+@pytest.fixture(scope="module")
+def environment(ceph: CephServer) -> Iterator[dict[str, str]]:
+    """What jobs are started with: a local Ray each."""
+    folder = tempfile.mkdtemp(prefix="swr-")  # short: Ray puts Unix sockets below it
+    own = {"RAY_TMPDIR": folder, "RAY_AUTH_MODE": "disabled", "OMP_NUM_THREADS": "1"}
+    yield {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"} | own
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def trained(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A short training's run folder, on the local disk."""
+    folder = tmp_path_factory.mktemp("trained")
+    pack = ("pack.py", "--images", "digits", "--output", folder / "data")
+    train = ("train.py", "digits", "--steps", 20, "--batch-size", 64, "--data", folder / "data", "--run-dir", folder / "run")
+    for command in (pack, train):
+        ended = start(environment, *command)
+        assert ended.wait(PATIENCE_S) == 0
+    return folder / "run"
+
+
+_started: list[subprocess.Popen[bytes]] = []
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_running() -> Iterator[None]:
+    """Ends what a failed test left at work."""
+    yield
+    while _started:
+        kill_session(_started.pop())
+
+
+def start(environment: dict[str, str], script: str, *arguments: object) -> subprocess.Popen[bytes]:
+    """A job in a session of its own, which everything it starts stays in."""
+    command = [sys.executable, str(ROOT / "jobs" / script), *map(str, arguments)]
+    _started.append(subprocess.Popen(command, env=environment, start_new_session=True))
+    return _started[-1]
+
+
+def kill_session(job: subprocess.Popen[bytes]) -> None:
+    """SIGKILL to everything in the job's session, until nothing is left."""
+    while found := [int(one.name) for one in Path("/proc").glob("[0-9]*") if _in_session(int(one.name), job.pid)]:
+        for pid in found:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        job.poll()
+        time.sleep(0.05)
+    job.wait()
+
+
+def _in_session(pid: int, session: int) -> bool:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return int(fields[3]) == session and fields[0] != "Z"
+
+
+def until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.1)
+
+
+def objects(url: str) -> dict[str, bytes]:
+    """What must be the same, byte for byte, however a job was disturbed."""
+    found = {one.url[len(url) + 1 :]: one.url for one in storage.list_objects(url, recursive=True)}
+    kept = {name: url for name, url in found.items() if name.partition("/")[0] not in ("lease", "origin.json")}
+    return {name: storage.read_bytes(url) for name, url in kept.items()}
+
+
+def test_ceph_creates_objects_once(root: str) -> None:
+    assert honours_put_once(root)
+    assert storage.list_objects(root, recursive=True) == []
+
+
+def test_killed_taken_over_and_two_at_once(environment: dict[str, str], trained: Path) -> None:
+    name = f"s3://{BUCKET}/{secrets.token_hex(8)}"
+    undisturbed, output = f"{name}/undisturbed", f"{name}/samples"
+    command = ("generate.py", *GENERATE, "--checkpoint", trained)
+    assert start(environment, *command, "--output", undisturbed, "--num-workers", 2).wait(PATIENCE_S) == 0
+    for wanted in (2, 6):
+        job = start(environment, *command, "--output", output, "--num-workers", 1)
+        until(lambda wanted=wanted: len(storage.list_objects(f"{output}/commits")) >= wanted)
+        kill_session(job)
+    # The killed job ran on this machine, so its lease is not waited for. A second job finds the first at work.
+    first = start(environment, *command, "--output", output, "--num-workers", 2)
+    until(lambda: len(storage.list_objects(f"{output}/commits")) >= 7)
+    second = start(environment, *command, "--output", output)
+    assert (second.wait(PATIENCE_S), first.wait(PATIENCE_S)) in ((2, 0), (0, 0))
+    assert objects(output) == objects(undisturbed)
+    assert start(environment, "verify.py", output).wait(PATIENCE_S) == 0
+    assert start(environment, *command, "--output", output).wait(PATIENCE_S) == 0
