@@ -8,7 +8,7 @@ export PYRIGHT_PYTHON_CACHE_DIR := $(CURDIR)/$(VENV)/pyright
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 DEMO_DIR ?= demo-output
 
-.PHONY: setup demo check test bench clean
+.PHONY: setup demo check test test-s3 bench clean
 
 setup: $(STAMP)
 
@@ -32,8 +32,13 @@ check: $(STAMP)
 
 # Rooms in parallel, one thread each; then the jobs as a user runs them, one after another.
 test: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --ignore tests/jobs
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --ignore tests/jobs --ignore tests/s3
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/jobs
+
+# Storage and the jobs on a real S3 server, Ceph, whose Debian packages are installed where they are missing.
+test-s3: $(STAMP)
+	$(BIN)/python tests/s3/ceph.py install
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/s3
 
 # The peers live in an environment of their own, for they pin other versions of what we use.
 PEERS := .bench/venv

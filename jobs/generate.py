@@ -1,10 +1,15 @@
 """Generate samples in bulk: python jobs/generate.py --checkpoint URL --output URL --num-samples N [flags]."""
 
+import contextlib
+import functools
+from collections.abc import Callable
+
 from pipeline.plans.commands import parse_generate
 from pipeline.plans.flags import arguments
-from pipeline.plans.generate_plan import plan_generation
-from pipeline.runtime.console import say_table, write_summary
-from pipeline.runtime.generate_run import claim_output, run_generation
+from pipeline.plans.generate_plan import GeneratePlan, plan_generation
+from pipeline.plans.generate_sweep import one_output_each
+from pipeline.runtime.console import say, say_table, write_summary
+from pipeline.runtime.generate_run import GenerateOutcome, claim_output, run_generation
 from pipeline.runtime.job import FAILED, OK, run_job
 from pipeline.runtime.lock import sole_job
 from pipeline.runtime.session import ray_session
@@ -13,20 +18,36 @@ from pipeline.runtime.session import ray_session
 def main() -> int:
     """Plans, generates and reports; returns the exit code."""
     command = parse_generate(arguments())
-    plan = plan_generation(command.job)
+    plans = [plan_generation(job) for job in one_output_each(command.job)]
     if command.dry_run:
-        say_table("Plan of the generation job", plan.describe())
+        for plan in plans:
+            say_table("Plan of the generation job", plan.describe())
         return OK
-    with sole_job(plan.config.output):
+    with contextlib.ExitStack() as session:
+        start_ray = functools.cache(lambda: session.enter_context(ray_session()))
+        outcomes = [_generate(plan, start_ray) for plan in plans]
+    made = [outcome for outcome in outcomes if outcome is not None]
+    if made:
+        write_summary(command.summary, made[0] if len(plans) == 1 else made)
+    return OK if all(outcome.finished for outcome in made) else FAILED
+
+
+def _generate(plan: GeneratePlan, start_ray: Callable[[], str]) -> GenerateOutcome | None:
+    """One output; None if it was there already. Ray is started by the first that needs it, once for all."""
+    with sole_job(plan.config.output, unguarded="warn" if plan.config.sole_writer else "refuse") as fence:
         plan = claim_output(plan)
         if not plan.open_parts:
             say_table("Already done", [("samples", f"{plan.config.num_samples:,}"), ("output", plan.config.output)])
-            return OK
+            return None
         say_table("Generating", plan.describe())
-        with ray_session():
-            outcome = run_generation(plan)
+        start_ray()
+        outcome = run_generation(plan, fence)
+    failed = f"{len(outcome.given_up)} parts failed, all others are there; the same command tries them again"
+    stopped = failed if outcome.given_up else "Stopped; the same command continues"
+    for rows, reason in outcome.given_up.items():
+        say(f"failed: rows {rows}: {reason}")
     say_table(
-        "Generated" if outcome.finished else "Stopped; the same command continues",
+        "Generated" if outcome.finished else stopped,
         [
             ("samples", f"{outcome.rows:,} of {plan.config.num_samples:,}, {outcome.made:,} by this job"),
             ("rate", f"{outcome.generated_per_s:,.0f} images/s"),
@@ -34,8 +55,7 @@ def main() -> int:
             ("next", f"python jobs/verify.py {plan.config.output}"),
         ],
     )
-    write_summary(command.summary, outcome)
-    return OK if outcome.finished else FAILED
+    return outcome
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ def main() -> int:
     if command.dry_run:
         say_table("Plan of the training job", plan.describe())
         return OK
-    with sole_job(plan.config.run_dir):
+    with sole_job(plan.config.run_dir, unguarded="warn"):
         done = finished_step(plan)
         if done is not None:
             say_table("Already done", [("step", f"{done:,}"), ("run", plan.config.run_dir)])

@@ -1,30 +1,59 @@
-"""Check a sample set from storage alone: python jobs/verify.py URL."""
+"""Check a sample set from storage alone: python jobs/verify.py URL [--repair]."""
 
 from pipeline.errors import ConfigError, PermanentStorageError
 from pipeline.plans.flags import arguments
 from pipeline.runtime.console import say
 from pipeline.runtime.job import FAILED, OK, run_job
-from pipeline.samples import verify
+from pipeline.runtime.lock import sole_job
+from pipeline.samples import VerifyReport, verify
 from pipeline.telemetry import ProgressPoint, ProgressReporter
 
-USAGE = "usage: verify.py URL, the folder of a sample set"
+USAGE = "usage: verify.py URL [--no-images] [--repair], URL being the folder of a sample set"
+HELP = f"""{USAGE}
+
+Exit code 0: finished and undamaged; 1: unfinished or damaged; 2: no sample set there.
+
+--no-images compares all bytes with their digests, and decodes no image: much faster for large sets.
+--repair makes broken parts again from the checkpoint that the set was made from, and puts them in place if they have the
+digests that were committed; it mends run.json, the ledger and the manifest, and moves files that belong to no part to
+quarantine/."""
 
 
 def main() -> int:
-    """Verifies and reports; returns 0 for a finished set without damage, else 1."""
+    """Verifies, repairs if asked to, and reports; returns 0 for a finished set without damage, else 1."""
     given = arguments()
     if {"-h", "--help"} & set(given):
-        say(f"{USAGE}\n\nExit code 0: finished and undamaged; 1: unfinished or damaged; 2: no sample set there.")
+        say(HELP)
         return OK
-    if len(given) != 1 or given[0].startswith("-"):
+    urls = [argument for argument in given if argument not in ("--repair", "--no-images")]
+    images = "--no-images" not in given
+    if len(urls) != 1 or urls[0].startswith("-"):
         raise ConfigError(f"got {' '.join(given) or 'no arguments'}; {USAGE}")
-    with ProgressReporter("verify", "row") as reporter:
-        try:
-            report = verify(given[0], lambda done, total: reporter.update(ProgressPoint(done=done, total=total)))
-        except PermanentStorageError as error:
-            raise ConfigError(str(error)) from error
+    report = _verified(urls[0], images)
+    if not report.problems or "--repair" not in given:
+        say(report.describe())
+        return OK if report.ok else FAILED
+    for problem in report.problems:
+        say(f"problem: {problem}")
+    from pipeline.generation.repair import repair  # loads torch, which looking alone need not wait for
+
+    with sole_job(report.url, unguarded="warn"), ProgressReporter("repair", "part") as reporter:
+        mended = repair(report, lambda done, total: reporter.update(ProgressPoint(done=done, total=total)))
+    for line in mended.done:
+        say(f"repaired: {line}")
+    for line in mended.failed:
+        say(f"not repaired: {line}")
+    report = _verified(report.url, images)
     say(report.describe())
     return OK if report.ok else FAILED
+
+
+def _verified(url: str, images: bool) -> VerifyReport:
+    with ProgressReporter("verify", "row") as reporter:
+        try:
+            return verify(url, lambda done, total: reporter.update(ProgressPoint(done=done, total=total)), decode_images=images)
+        except PermanentStorageError as error:
+            raise ConfigError(str(error)) from error
 
 
 if __name__ == "__main__":

@@ -1,9 +1,27 @@
 """Generation: from a model and a specification to the images of any range of sample numbers, without Ray."""
 
-from pipeline.generation.encode import encode_png
-from pipeline.generation.labels import parse_labels
+from pipeline.generation.conditions import load_conditions
+from pipeline.generation.encode import ImageFormat, encode_png, encoder
+from pipeline.generation.labels import LabelRule, parse_labels
+from pipeline.generation.making import PartMaker
+from pipeline.generation.part_queue import PartQueue
 from pipeline.generation.sampling import ImageSampler
-from pipeline.generation.spec import GenerationSpec
+from pipeline.generation.spec import GenerationSpec, Layout, Precision
 from pipeline.generation.strips import generating_strip, noising_strip
 
-__all__ = ["GenerationSpec", "ImageSampler", "encode_png", "generating_strip", "noising_strip", "parse_labels"]
+__all__ = [
+    "GenerationSpec",
+    "ImageFormat",
+    "ImageSampler",
+    "LabelRule",
+    "Layout",
+    "PartMaker",
+    "PartQueue",
+    "Precision",
+    "encode_png",
+    "encoder",
+    "generating_strip",
+    "load_conditions",
+    "noising_strip",
+    "parse_labels",
+]

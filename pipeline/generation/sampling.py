@@ -5,12 +5,18 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from pipeline.families import Draws, SampleRequest
+from pipeline.generation.captured import CapturedPixels, PixelsOf
 from pipeline.generation.spec import GenerationSpec
 from pipeline.models import Model
 from pipeline.models.model import to_pixels
 from pipeline.networks.unet import to_channels_last
+
+_BATCHES_AHEAD = 2  # on a device: enough for it never to wait for the host
+
+LabelsOf = Callable[[int, int], NDArray[np.int64] | None]
 
 
 class ImageSampler:
@@ -23,39 +29,78 @@ class ImageSampler:
         model: With the checkpoint's weights.
         spec: What to sample.
         device: Where the network runs.
+        labels_of: (first, rows) -> classes, int64 [rows] or None; the specification's rule unless given.
     """
 
-    def __init__(self, model: Model, spec: GenerationSpec, device: torch.device) -> None:
+    def __init__(self, model: Model, spec: GenerationSpec, device: torch.device, labels_of: LabelsOf | None = None) -> None:
         self._model = model.to(device)
         to_channels_last(model.network).eval()
+        if spec.compiled:
+            model.network.compile(dynamic=False)
         self._spec = spec
+        self._labels_of = labels_of or spec.labels_of
         self._device = device
         self._request = SampleRequest(sampler=spec.sampler, guidance=spec.guidance, draw_pixels=spec.draw_pixels)
+        self._pixels_of: PixelsOf | None = None
 
     def images(self, first: int, rows: int, on_batch: Callable[[int], None] = lambda rows: None) -> NDArray[np.uint8]:
         """Returns samples [first, first + rows) as uint8 [rows, H, W, C].
+
+        A device works on the next batch while the last one is copied from it.
 
         Args:
             first: Number of the first sample.
             rows: How many.
             on_batch: Called after each batch with the number of images it gave.
         """
-        found = []
-        for start, keep in _batches(first, rows, self._spec.batch_rows):
-            found.append(self._batch(start)[:keep])
-            on_batch(keep)
-        return np.concatenate(found)
+        batches = list(_batches(first, rows, self._spec.batch_rows))
+        pinned = self._device.type == "cuda"
+        # Filled up by the rows that the last batch has too many.
+        found = torch.empty((len(batches) * self._spec.batch_rows, *self._image_shape()), dtype=torch.uint8, pin_memory=pinned)
+        copied: list[tuple[int, torch.cuda.Event]] = []
+        for place, (start, keep) in enumerate(batches):
+            here = found[place * self._spec.batch_rows : (place + 1) * self._spec.batch_rows]
+            here.copy_(self._batch(start), non_blocking=pinned)
+            if pinned:
+                event = torch.cuda.Event()
+                event.record()
+                copied.append((keep, event))
+                if len(copied) > _BATCHES_AHEAD:
+                    _wait(*copied.pop(0), on_batch)
+            else:
+                on_batch(keep)
+        for keep, event in copied:
+            _wait(keep, event, on_batch)
+        return found[:rows].numpy()
 
-    def _batch(self, first: int) -> NDArray[np.uint8]:
+    def _batch(self, first: int) -> Tensor:
+        """The pixels of a whole batch on the device, uint8 [B, H, W, C]; overwritten by the next batch."""
         size = self._spec.batch_rows
         numbers = torch.arange(first, first + size, device=self._device)
-        labels = self._spec.labels_of(first, size)
-        x = self._model.sample(
-            None if labels is None else torch.from_numpy(labels).to(self._device),
-            Draws(seed=self._spec.seed, samples=numbers, epochs=torch.zeros_like(numbers)),
-            self._request,
-        )
-        return to_pixels(x).permute(0, 2, 3, 1).contiguous().cpu().numpy()
+        given = self._labels_of(first, size)
+        labels = None if given is None else torch.from_numpy(given).to(self._device, non_blocking=True)
+        if self._pixels_of is None:
+            captured = self._device.type == "cuda"
+            self._pixels_of = CapturedPixels(self._sampled, numbers, labels) if captured else self._sampled
+        return self._pixels_of(numbers, labels)
+
+    @torch.no_grad()
+    def _sampled(self, numbers: Tensor, labels: Tensor | None) -> Tensor:
+        draws = Draws(seed=self._spec.seed, samples=numbers, epochs=torch.zeros_like(numbers))
+        # Without the cache of cast weights: a graph must cast them itself, and they are cast once a step either way.
+        low = torch.autocast(self._device.type, torch.bfloat16, enabled=self._spec.precision == "bf16", cache_enabled=False)
+        with low:
+            x = self._model.sample(labels, draws, self._request)
+        return to_pixels(x).permute(0, 2, 3, 1).contiguous()
+
+    def _image_shape(self) -> tuple[int, int, int]:
+        channels, height, width = self._model.config.image.shape
+        return height, width, channels
+
+
+def _wait(keep: int, event: torch.cuda.Event, on_batch: Callable[[int], None]) -> None:
+    event.synchronize()
+    on_batch(keep)
 
 
 def _batches(first: int, rows: int, batch_rows: int) -> Iterator[tuple[int, int]]:

@@ -2,16 +2,20 @@
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import ConfigError
 from pipeline.families import SamplerConfig
+from pipeline.generation.encode import ImageFormat, check_quality
+from pipeline.generation.labels import LabelRule
 
 # Raised whenever the same specification would give other pixels than before.
 SAMPLING_VERSION = 1
+Precision = Literal["fp32", "bf16"]
+Layout = Literal["parquet", "webdataset"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,8 +43,22 @@ class GenerationSpec:
     """Rows of a part; parts begin at its multiples."""
     batch_rows: int
     """Images sampled at a time. Fixed, as kernels may round differently for other batch shapes."""
-    image_format: str = "png"
-    """Encoding of the image column."""
+    precision: Precision = "fp32"
+    """Arithmetic of the network; the sampler's own is float32."""
+    compiled: bool = False
+    """Whether the network is compiled, which rounds in other places."""
+    label_counts: tuple[int, ...] = ()
+    """Instead of cycling: so many samples of each class, one class after another."""
+    label_weights: tuple[float, ...] = ()
+    """Instead of cycling: relative frequency of each class, drawn by sample."""
+    conditions_sha256: str = ""
+    """Instead of all that: digest of a Parquet file whose row i has the class of sample i."""
+    image_format: ImageFormat = "png"
+    """Encoding of the images."""
+    quality: int | None = None
+    """Quality of jpeg and webp, 1 to 100."""
+    layout: Layout = "parquet"
+    """What the parts are."""
     sampling_version: int = SAMPLING_VERSION
     """Version of the code that turns a specification into pixels."""
 
@@ -48,15 +66,21 @@ class GenerationSpec:
         for name in ("part_rows", "batch_rows"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
+        check_quality(self.image_format, self.quality)
+        if self.image_format == "raw" and self.layout == "webdataset":
+            raise ConfigError("image_format: got raw for webdataset, expected png, jpeg or webp: shards hold image files")
         if self.guidance != 1.0 and not self.labels:
             raise ConfigError(f"guidance needs a model with labels, got {self.guidance} for a model without")
 
     def labels_of(self, first: int, rows: int) -> NDArray[np.int64] | None:
-        """Returns the classes of samples [first, first + rows), int64 [rows]; None for a model without labels."""
-        if not self.labels:
-            return None
-        return np.asarray(self.labels, np.int64)[np.arange(first, first + rows) % len(self.labels)]
+        """Returns the classes of samples [first, first + rows), int64 [rows]; None for a model without labels.
+
+        Where there is a file of conditions, that knows the classes, and not the specification.
+        """
+        rule = LabelRule(classes=self.labels, counts=self.label_counts, weights=self.label_weights)
+        return rule.of(self.seed, first, rows)
 
     def to_json(self) -> dict[str, Any]:
         """Returns the specification as JSON values."""
-        return {**dataclasses.asdict(self), "labels": list(self.labels)}
+        lists = {name: list(getattr(self, name)) for name in ("labels", "label_counts", "label_weights")}
+        return dataclasses.asdict(self) | lists

@@ -5,6 +5,8 @@ the cycle until they come back in, which happens after fewer than four rounds of
 is the finaliser of SplitMix64. The mapping is part of the frozen sample order: changing it changes every golden table.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,7 +16,8 @@ _MUL_1, _MUL_2, _GOLDEN = _U64(0xBF58476D1CE4E5B9), _U64(0x94D049BB133111EB), 0x
 _MASK_64 = (1 << 64) - 1
 
 
-def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
+def mix64(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Returns the finaliser of SplitMix64 of each number: a bijection that changes half of the bits for each bit changed."""
     x = (x ^ (x >> _U64(30))) * _MUL_1  # uint64 arrays wrap modulo 2**64 by definition
     x = (x ^ (x >> _U64(27))) * _MUL_2
     return x ^ (x >> _U64(31))
@@ -34,24 +37,44 @@ def permute(i: NDArray[np.int64], n: int, key: int) -> NDArray[np.int64]:
     Raises:
         ValueError: n is out of range or an element lies outside [0, n).
     """
-    if not 1 <= n <= 1 << 62:
-        raise ValueError(f"n must be in [1, 2**62], got {n}")
-    x = np.asarray(i, dtype=np.int64)
-    if x.size and (int(x.min()) < 0 or int(x.max()) >= n):
-        raise ValueError(f"elements must be in [0, {n}), got values from {x.min()} to {x.max()}")
-    half = _U64(max(1, ((n - 1).bit_length() + 1) // 2))
-    mask = (_U64(1) << half) - _U64(1)
-    round_keys = [_U64((key + (r + 1) * _GOLDEN) & _MASK_64) for r in range(_ROUNDS)]
+    return permute_each(np.asarray(i, dtype=np.int64).ravel(), [np.size(i)], [n], [key]).reshape(np.shape(i))
 
-    def network(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
-        left, right = values >> half, values & mask
-        for round_key in round_keys:
-            left, right = right, left ^ (_mix(right ^ round_key) & mask)
-        return (left << half) | right
 
-    out = network(x.astype(np.uint64).ravel())
-    outside = np.flatnonzero(out >= _U64(n))
+def permute_each(i: NDArray[np.int64], lengths: Sequence[int], sizes: Sequence[int], keys: Sequence[int]) -> NDArray[np.int64]:
+    """Returns the images of several runs of elements, each under a permutation of its own, in one pass over all of them.
+
+    Args:
+        i: The runs one after another, int64 [sum of lengths].
+        lengths: Elements of each run.
+        sizes: Size of the set that each run's permutation permutes, in [1, 2**62].
+        keys: 64-bit key of each run's permutation.
+
+    Raises:
+        ValueError: A size is out of range or an element lies outside its set.
+    """
+    if not all(1 <= n <= 1 << 62 for n in sizes):
+        raise ValueError(f"n must be in [1, 2**62], got {list(sizes)}")
+
+    def spread(values: Sequence[int]) -> NDArray[np.uint64]:
+        return np.repeat(np.array(values, dtype=np.uint64), lengths)
+
+    n = spread(sizes)
+    out = i.astype(np.uint64)
+    if np.any(out >= n):  # negative ones have become huge
+        raise ValueError(f"elements must be in [0, n) for n of {list(sizes)}, got values from {i.min()} to {i.max()}")
+    half = spread([max(1, ((size - 1).bit_length() + 1) // 2) for size in sizes])
+    round_keys = [spread([(key + (r + 1) * _GOLDEN) & _MASK_64 for key in keys]) for r in range(_ROUNDS)]
+    out = _network(out, half, round_keys)
+    outside = np.flatnonzero(out >= n)
     while outside.size:
-        out[outside] = network(out[outside])
-        outside = outside[out[outside] >= _U64(n)]
-    return out.astype(np.int64).reshape(x.shape)
+        out[outside] = _network(out[outside], half[outside], [k[outside] for k in round_keys])
+        outside = outside[out[outside] >= n[outside]]
+    return out.astype(np.int64)
+
+
+def _network(values: NDArray[np.uint64], half: NDArray[np.uint64], round_keys: list[NDArray[np.uint64]]) -> NDArray[np.uint64]:
+    mask = (_U64(1) << half) - _U64(1)
+    left, right = values >> half, values & mask
+    for round_key in round_keys:
+        left, right = right, left ^ (mix64(right ^ round_key) & mask)
+    return (left << half) | right

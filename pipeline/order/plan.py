@@ -7,66 +7,19 @@ at the border takes its first rows from one epoch and its last from the next.
 """
 
 import hashlib
-from collections import OrderedDict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.errors import ConfigError
+from pipeline.order.answers import Ints, LanePart, OrderConfig, Place, Rows, Segment
 from pipeline.order.keys import key64
 from pipeline.order.lanes import WindowSpan, lane_bounds, window_at
-from pipeline.order.permutation import permute
+from pipeline.order.permutation import permute, permute_each
+from pipeline.order.replacement import replacement
 
 ORDER_VERSION = 1
 _EPOCHS_KEPT = 2  # a batch touches at most two epochs when N >= batch size; more are computed again on demand
-
-Ints = NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrderConfig:
-    """What, besides the shards, decides the order."""
-
-    seed: int
-    """Seed of all shuffling."""
-    batch_size: int
-    """Samples of a global batch, over all ranks."""
-    lanes: int
-    """Places of the data set that each batch mixes; divides batch_size."""
-    window: int
-    """Samples shuffled with each other in a lane; lanes x window encoded samples are held in memory by all loaders together."""
-
-    def __post_init__(self) -> None:
-        for name in ("batch_size", "lanes", "window"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.batch_size % self.lanes:
-            raise ConfigError(f"lanes must divide the batch size {self.batch_size}, got {self.lanes}")
-
-
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """Consecutive rows of a global batch; four int64 arrays of one length."""
-
-    epoch: Ints
-    """Epoch of each row, from 0."""
-    shard: Ints
-    """Shard number in the index."""
-    member: Ints
-    """Sample number in the shard."""
-    sample: Ints
-    """Number of the sample in the whole data set; its identity for keyed randomness."""
-
-
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """Samples [start, stop) of one shard."""
-
-    shard: int
-    start: int
-    stop: int
 
 
 class StreamOrder:
@@ -86,8 +39,36 @@ class StreamOrder:
         self.num_samples = int(self.counts.sum())
         if self.num_samples < config.lanes:
             raise ConfigError(f"lanes must be at most the number of samples {self.num_samples}, got {config.lanes}")
-        self._first_sample = np.concatenate(([0], np.cumsum(self.counts)))
-        self._epochs: OrderedDict[int, tuple[Ints, Ints]] = OrderedDict()
+        # int64 [shards + 1]: samples before each shard.
+        self.first_sample = np.concatenate(([0], np.cumsum(self.counts)))
+        self._epochs: dict[int, tuple[Ints, Ints]] = {}
+        self._last_places: tuple[tuple[int, int, int], list[Place]] = (-1, 0, 0), []
+        self._window_keys: dict[int, tuple[tuple[int, int], int]] = {}
+
+    @property
+    def seed(self) -> int:
+        """Seed of the order."""
+        return self.config.seed
+
+    @property
+    def batch_size(self) -> int:
+        """Samples of a global batch."""
+        return self.config.batch_size
+
+    @property
+    def num_lanes(self) -> int:
+        """Lanes that a whole batch takes from; `Place.lane` is below it."""
+        return self.config.lanes
+
+    @property
+    def window(self) -> int:
+        """Samples shuffled with each other in a lane."""
+        return self.config.window
+
+    @property
+    def steps_a_window(self) -> float:
+        """Batches after which a lane has gone through a full window."""
+        return self.config.window * self.config.lanes / self.config.batch_size
 
     def fingerprint(self, index_fingerprint: str) -> str:
         """Returns a hex digest of everything that decides the order, to be kept with a `Cursor`."""
@@ -108,36 +89,69 @@ class StreamOrder:
             stop: Last row, exclusive; the batch size where it is None.
         """
         stop = self.config.batch_size if stop is None else stop
-        found = [self._lane_rows(lane, step, low, high) for lane, low, high in self.lane_parts(start, stop)]
-        epoch, shard, member = (np.concatenate(columns) for columns in zip(*found, strict=True))
-        return Rows(epoch, shard, member, self._first_sample[shard] + member)
+        return self.rows_at(self.places(step, start, stop))
 
-    def lane_parts(self, start: int, stop: int) -> list[tuple[int, int, int]]:
-        """Returns (lane, first, last) for the lanes that rows [start, stop) touch; first and last count in the lane's share."""
+    def rows_at(self, places: Sequence[Place]) -> Rows:
+        """Returns which samples lie at these places, in their order."""
+        epochs, shards, members = [], [], []
+        for place in places:
+            first, _ = lane_bounds(self.num_samples, self.config.lanes, place.lane)
+            order, ends = self._epoch(place.epoch)
+            position = first + place.span.start + place.positions
+            k = np.searchsorted(ends, position, side="right")
+            shard = order[k]
+            epochs.append(np.full(len(position), place.epoch, dtype=np.int64))
+            shards.append(shard)
+            members.append(position - (ends[k] - self.counts[shard]))
+        epoch, shard, member = np.concatenate(epochs), np.concatenate(shards), np.concatenate(members)
+        return Rows(epoch, shard, member, self.first_sample[shard] + member)
+
+    def places(self, step: int, start: int, stop: int) -> list[Place]:
+        """Returns where rows [start, stop) of batch `step` lie, in row order, one entry per window touched."""
+        if self._last_places[0] != (step, start, stop):  # asked for by `rows` and by whoever reads the windows
+            self._last_places = ((step, start, stop), self.places_of(self.lane_parts(step, start, stop)))
+        return self._last_places[1]
+
+    def spans(self, step: int, start: int, stop: int) -> list[tuple[int, int, WindowSpan]]:
+        """Returns (epoch, lane, window) for the windows that rows [start, stop) of batch `step` lie in, in row order."""
+        return self.spans_of(self.lane_parts(step, start, stop))
+
+    def places_of(self, parts: Sequence[LanePart]) -> list[Place]:
+        """Returns where parts of lanes lie, part after part, one entry per window touched."""
+        stretches = list(self._stretches(parts))
+        lengths = [last - first for _, _, _, first, last in stretches]
+        unshuffled = np.concatenate([np.arange(first, last) for _, _, _, first, last in stretches])
+        sizes = [span.length for _, _, span, _, _ in stretches]
+        keys = [self._window_key(epoch, lane, span.index) for epoch, lane, span, _, _ in stretches]
+        shuffled = np.split(permute_each(unshuffled, lengths, sizes, keys), np.cumsum(lengths)[:-1])
+        return [Place(e, lane, span, here) for (e, lane, span, _, _), here in zip(stretches, shuffled, strict=True)]
+
+    def spans_of(self, parts: Sequence[LanePart]) -> list[tuple[int, int, WindowSpan]]:
+        """Returns (epoch, lane, window) for the windows that parts of lanes lie in, part after part."""
+        return [(epoch, lane, span) for epoch, lane, span, _, _ in self._stretches(parts)]
+
+    def lane_parts(self, step: int, start: int, stop: int) -> list[LanePart]:
+        """Returns the parts of lanes that rows [start, stop) of batch `step` are, in row order."""
         share = self.config.batch_size // self.config.lanes
         return [
-            (lane, max(start - lane * share, 0), min(stop - lane * share, share))
+            LanePart(lane, step * share + max(start - lane * share, 0), step * share + min(stop - lane * share, share))
             for lane in range(start // share, (stop - 1) // share + 1)
         ]
 
-    def window_places(self, lane: int, step: int, low: int, high: int) -> list[tuple[int, WindowSpan, Ints]]:
-        """Returns where a lane's share [low, high) of batch `step` lies: (epoch, window, positions after the shuffle).
+    def replacement(self, epoch: int, sample: int, attempt: int) -> int:
+        """Returns the sample that takes the place of a damaged one, see `replacement`."""
+        return replacement(self.config.seed, epoch, sample, attempt, self.num_samples)
 
-        Positions count from the window's first sample, int64; entries come in row order, one per window touched.
-        """
-        first, last = lane_bounds(self.num_samples, self.config.lanes, lane)
-        length = last - first
-        share = self.config.batch_size // self.config.lanes
-        position, end = step * share + low, step * share + high
-        places = []
-        while position < end:
-            epoch, offset = divmod(position, length)
-            span = window_at(offset, length, self.config.window, self.config.lanes, lane)
-            take = min(end - position, span.stop - offset)
-            unshuffled = np.arange(offset - span.start, offset - span.start + take)
-            places.append((epoch, span, permute(unshuffled, span.length, self._window_key(epoch, lane, span.index))))
-            position += take
-        return places
+    def _stretches(self, parts: Sequence[LanePart]) -> Iterator[tuple[int, int, WindowSpan, int, int]]:
+        """Yields (epoch, lane, window, first, last): consecutive positions of a window before its shuffle."""
+        for lane, position, end in parts:
+            lane_first, lane_last = lane_bounds(self.num_samples, self.config.lanes, lane)
+            while position < end:
+                epoch, offset = divmod(position, lane_last - lane_first)
+                span = window_at(offset, lane_last - lane_first, self.config.window, self.config.lanes, lane)
+                take = min(end - position, span.stop - offset)
+                yield epoch, lane, span, offset - span.start, offset - span.start + take
+                position += take
 
     def segments(self, epoch: int, lane: int, span: WindowSpan) -> list[Segment]:
         """Returns the stretches of shards that a window consists of, in the order of its positions."""
@@ -156,28 +170,22 @@ class StreamOrder:
             k += 1
         return found
 
-    def _lane_rows(self, lane: int, step: int, low: int, high: int) -> tuple[Ints, Ints, Ints]:
-        first, _ = lane_bounds(self.num_samples, self.config.lanes, lane)
-        epochs, shards, members = [], [], []
-        for epoch, span, shuffled in self.window_places(lane, step, low, high):
-            order, ends = self._epoch(epoch)
-            position = first + span.start + shuffled
-            k = np.searchsorted(ends, position, side="right")
-            shard = order[k]
-            epochs.append(np.full(len(shuffled), epoch, dtype=np.int64))
-            shards.append(shard)
-            members.append(position - (ends[k] - self.counts[shard]))
-        return np.concatenate(epochs), np.concatenate(shards), np.concatenate(members)
-
     def _window_key(self, epoch: int, lane: int, window: int) -> int:
-        return key64(self.config.seed, "window", epoch, lane, window)
+        # Every batch asks for each lane's key again.
+        known = self._window_keys.get(lane)
+        if known is None or known[0] != (epoch, window):
+            known = (epoch, window), key64(self.config.seed, "window", epoch, lane, window)
+            self._window_keys[lane] = known
+        return known[1]
 
     def _epoch(self, epoch: int) -> tuple[Ints, Ints]:
         """Returns the epoch's shard order and, for each place in it, the position after its last sample."""
-        if epoch not in self._epochs:
+        found = self._epochs.get(epoch)
+        if found is None:
             order = permute(np.arange(len(self.counts)), len(self.counts), key64(self.config.seed, "shards", epoch))
-            self._epochs[epoch] = (order, np.cumsum(self.counts[order]))
-            while len(self._epochs) > _EPOCHS_KEPT:
-                self._epochs.popitem(last=False)
-        self._epochs.move_to_end(epoch)
-        return self._epochs[epoch]
+            found = self._epochs[epoch] = (order, np.cumsum(self.counts[order]))
+            # Threads that fetch windows ask as well: single operations on a plain dictionary, and no lock, which would not
+            # travel to another process.
+            for old in list(self._epochs)[:-_EPOCHS_KEPT]:
+                self._epochs.pop(old, None)
+        return found

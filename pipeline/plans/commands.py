@@ -6,10 +6,12 @@ from typing import Annotated
 
 import tyro
 
+from pipeline import storage
 from pipeline.errors import ConfigError
 from pipeline.plans.flags import parse_flags
 from pipeline.plans.generate_config import GenerateConfig
 from pipeline.plans.presets import PRESETS, preset
+from pipeline.plans.run_folder import CONFIG_NAME
 from pipeline.plans.train_config import TrainConfig, load_train_config
 
 
@@ -45,8 +47,23 @@ def parse_train(argv: Sequence[str]) -> TrainCommand:
     Raises:
         ConfigError: Unknown preset or flag (the nearest is suggested), bad value, or neither preset nor --config.
     """
+    default, rest = starting_config(argv, "train.py")
+    return parse_flags(TrainCommand, rest, TrainCommand(job=default), prog=f"train.py {default.preset or 'PRESET'}")
+
+
+def starting_config(argv: Sequence[str], script: str, *, from_run: bool = False) -> tuple[TrainConfig, list[str]]:
+    """Returns the configuration that a command line starts from, by preset or file, and the flags that remain.
+
+    Args:
+        argv: The command line, without the script's name.
+        script: Its name, for the usage line.
+        from_run: Whether --run-dir, with neither of them, means the configuration of the run that is there.
+
+    Raises:
+        ConfigError: Unknown preset, a file that cannot be read, or neither preset nor --config.
+    """
     rest = list(argv)
-    usage = f"usage: train.py PRESET [flags], PRESET being one of {', '.join(PRESETS)}"
+    usage = f"usage: {script} PRESET [flags], PRESET being one of {', '.join(PRESETS)}"
     file = _value_of("--config", rest)
     name = rest.pop(0) if rest and not rest[0].startswith("-") else None
     if name is not None and file is not None:
@@ -55,11 +72,13 @@ def parse_train(argv: Sequence[str]) -> TrainCommand:
         default = preset(name)
     elif file is not None:
         default = load_train_config(file)
+    elif from_run and (run := _value_of("--run-dir", rest)):
+        default = load_train_config(storage.join(storage.absolute_url(run), CONFIG_NAME))
     elif {"-h", "--help"} & set(rest):
         default = TrainConfig()
     else:
         raise ConfigError(f"the preset is missing; {usage}")
-    return parse_flags(TrainCommand, rest, TrainCommand(job=default), prog=f"train.py {name or 'PRESET'}")
+    return default, rest
 
 
 def parse_generate(argv: Sequence[str]) -> GenerateCommand:

@@ -5,6 +5,7 @@ from typing import Literal
 
 from pipeline.errors import ConfigError
 from pipeline.families.sampler_tables import Clip, SamplerName
+from pipeline.generation import ImageFormat, Layout, Precision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -12,13 +13,17 @@ class GenerateConfig:
     """A generation job: which samples of which checkpoint, and where they go."""
 
     checkpoint: str = ""
-    """A run folder (its latest good checkpoint), one checkpoint folder, or a folder that diffusers saved."""
+    """A checkpoint folder, one that diffusers saved, or a run folder (URL or URL@latest): its newest good checkpoint, which
+    stays the one for this output even when the run goes on. Several, separated by commas or matched by *, are a sweep."""
     ema: float | None = None
     """Length of the average of weights to sample with, one of the checkpoint's; unset: its first."""
     output: str = ""
-    """Folder or URL of the sample set; the same folder continues the set."""
+    """Folder or URL of the sample set; the same folder continues the set. {date} becomes --date, {checkpoint} the name of each
+    checkpoint of a sweep."""
+    date: str = ""
+    """Logical date of a scheduled run, such as 2026-01-31, for {date} in URLs; never taken from the clock."""
     num_samples: int = 0
-    """Samples of the finished set; a larger number later extends it."""
+    """Samples of the finished set; a larger number later extends it. Label counts and conditions have a number of their own."""
     seed: int = 0
     """Seed of all noise; sample i depends on the seed and i alone."""
     sampler: SamplerName | None = None
@@ -36,17 +41,35 @@ class GenerateConfig:
     draw_pixels: bool = False
     """Of a VAE: draw each pixel from its distribution, noise and all, instead of taking its mean."""
     labels: str = "all"
-    """Classes the samples cycle through: all, one (3) or several (0,1,2)."""
+    """Classes the samples cycle through: all, one (3) or several (0,1,2); or counts (0:500,1:300) or weights (0=0.7,1=0.3)."""
+    conditions: str = ""
+    """Parquet file with a column label and, if wanted, a column key that is carried through: one row a sample."""
+    format: Layout = "parquet"
+    """Parquet parts, or WebDataset shards that train.py streams again."""
+    image_format: ImageFormat = "png"
+    """Encoding of the images; raw is the pixels themselves."""
+    quality: int | None = None
+    """Quality of jpeg (unset: 95) and webp (unset: lossless), 1 to 100."""
     num_workers: int | None = None
-    """Sampler processes; unset: one per GPU, or on CPU one per core."""
+    """Sampler processes; unset: one per GPU, or on CPU one per core, more or fewer as the cluster grows and shrinks."""
+    share_cpus: bool = True
+    """On a cluster with fewer CPUs than sampler processes: share what is there instead of waiting for more."""
     part_rows: int = 1000
     """Rows of a Parquet part."""
     batch_rows: int = 100
     """Images sampled at a time."""
+    precision: Precision = "fp32"
+    """Arithmetic of the network: bf16 is faster on GPUs and slower on most CPUs."""
+    compiled: bool = False
+    """Compile the network first: takes a minute for each worker, and needs a C++ compiler there; for long runs."""
     accelerator: Literal["auto", "gpu", "cpu"] = "auto"
     """Where samplers run; auto takes GPUs where the cluster has some."""
     max_part_failures: int = 3
-    """Times a part is tried again, on any worker, before the job gives up on it."""
+    """Times a part is tried again, on any worker, before the job gives up on it and goes on with the others."""
+    max_failed_parts: int = 10
+    """Parts that may be given up before the job stops."""
+    sole_writer: bool = False
+    """Your promise that no other job ever writes to the output: needed on stores that ignore conditional puts."""
     metrics_port: int | None = None
     """Port of the Prometheus endpoint, 0 for any free one; unset: 9474 or the next free one."""
 
@@ -57,7 +80,7 @@ class GenerateConfig:
                 raise ConfigError(f"{name} must be at least 1, got {value}")
         if self.num_samples < 0:
             raise ConfigError(f"num_samples must be at least 1, got {self.num_samples}")
-        for name in ("seed", "max_part_failures"):
+        for name in ("seed", "max_part_failures", "max_failed_parts"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} must be at least 0, got {getattr(self, name)}")
         if self.metrics_port is not None and not 0 <= self.metrics_port <= 65535:

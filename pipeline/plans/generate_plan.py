@@ -5,16 +5,18 @@ import math
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from pipeline import storage
 from pipeline.checkpoints import inspect_checkpoint, resolve
 from pipeline.errors import ConfigError, CorruptDataError, PermanentStorageError
 from pipeline.families import SamplerConfig, SampleRequest
-from pipeline.generation import GenerationSpec, parse_labels
+from pipeline.generation import GenerationSpec, LabelRule, load_conditions, parse_labels
 from pipeline.models import ModelConfig, make_family
 from pipeline.models.model import completed
 from pipeline.plans.generate_config import GenerateConfig
+from pipeline.plans.generate_sweep import LATEST
 from pipeline.plans.metrics_port import check_metrics_port
 from pipeline.plans.output_folder import output_url
-from pipeline.samples import PartRange, SampleSet, open_ranges
+from pipeline.samples import Origin, PartRange, SampleSet, load_origin, open_ranges
 from pipeline.version import code_version
 
 
@@ -24,8 +26,8 @@ class GeneratePlan:
 
     config: GenerateConfig
     """With absolute URLs."""
-    checkpoint: str
-    """The checkpoint folder that was resolved."""
+    origin: Origin
+    """The checkpoint folder that was found, now or when the output's first job started."""
     spec: GenerationSpec
     """What the samples are a function of."""
     model: ModelConfig
@@ -47,12 +49,12 @@ class GeneratePlan:
         """Returns the plan as (what, how much) lines for people."""
         c, spec = self.config, self.spec
         return [
-            ("checkpoint", f"{self.checkpoint} ({spec.checkpoint_digest[:12]})"),
+            ("checkpoint", f"{self.origin.checkpoint} ({spec.checkpoint_digest[:12]})"),
             ("output", c.output),
             ("samples", f"{c.num_samples:,}, {self.committed_rows:,} of them there, {len(self.open_parts):,} parts to make"),
             ("images", "x".join(map(str, self.model.image.shape)) + f", labels {c.labels}, seed {spec.seed}"),
             ("sampler", _described(spec)),
-            ("parts", f"{spec.part_rows:,} rows, sampled {spec.batch_rows} at a time"),
+            ("parts", f"{spec.part_rows:,} rows, sampled {spec.batch_rows} at a time, {spec.layout} with {spec.image_format}"),
         ]
 
 
@@ -67,9 +69,9 @@ def plan_generation(config: GenerateConfig) -> GeneratePlan:
     if not config.checkpoint:
         raise ConfigError("--checkpoint is missing; expected a path or URL")
     config = replace(config, output=output_url("--output", config.output))
+    if config.conditions:
+        config = replace(config, conditions=storage.absolute_url(config.conditions))
     check_metrics_port(config.metrics_port)
-    if config.num_samples < 1:
-        raise ConfigError("--num-samples is missing; expected a number of at least 1")
     try:
         return _planned(config)
     except (CorruptDataError, PermanentStorageError) as error:
@@ -77,8 +79,8 @@ def plan_generation(config: GenerateConfig) -> GeneratePlan:
 
 
 def _planned(config: GenerateConfig) -> GeneratePlan:
-    checkpoint = resolve(config.checkpoint)
-    info = inspect_checkpoint(checkpoint)
+    origin = _origin(config)
+    info = inspect_checkpoint(origin.checkpoint)
     model = info.config
     sampler = _sampler(config, model)
     request = SampleRequest(sampler=sampler, guidance=config.guidance, draw_pixels=config.draw_pixels)
@@ -86,6 +88,8 @@ def _planned(config: GenerateConfig) -> GeneratePlan:
     # A part that is no multiple of the batch would pay for images that are thrown away.
     batch_rows = min(config.batch_rows, config.part_rows)
     part_rows = math.ceil(config.part_rows / batch_rows) * batch_rows
+    rule, digest, limit = _labels(config, model)
+    config = replace(config, num_samples=_num_samples(config.num_samples, limit))
     spec = GenerationSpec(
         checkpoint_digest=info.digest,
         ema=info.ema_length(config.ema),
@@ -93,16 +97,53 @@ def _planned(config: GenerateConfig) -> GeneratePlan:
         sampler=sampler,
         guidance=config.guidance,
         draw_pixels=config.draw_pixels,
-        labels=parse_labels(config.labels, model.image.num_classes),
+        labels=rule.classes,
+        label_counts=rule.counts,
+        label_weights=rule.weights,
+        conditions_sha256=digest,
         part_rows=part_rows,
         batch_rows=batch_rows,
+        precision=config.precision,
+        compiled=config.compiled,
+        image_format=config.image_format,
+        quality=config.quality,
+        layout=config.format,
     )
-    plan = GeneratePlan(config, checkpoint, spec, model, 0, [])
+    plan = GeneratePlan(config, origin, spec, model, 0, [])
     samples = SampleSet(config.output)
     samples.check(plan.run_spec())
     committed = samples.committed()
     parts = open_ranges(config.num_samples, part_rows, committed, config.output)
     return replace(plan, committed_rows=sum(part.rows for part in committed), open_parts=parts)
+
+
+def _origin(config: GenerateConfig) -> Origin:
+    """The checkpoint recorded in the output, if the command names the same place again; else the one that is found now."""
+    given = storage.absolute_url(config.checkpoint.removesuffix(LATEST))
+    recorded = load_origin(config.output)
+    if recorded is not None and recorded.given == given:
+        return replace(recorded, conditions=config.conditions)
+    return Origin(given=given, checkpoint=resolve(given), conditions=config.conditions)
+
+
+def _labels(config: GenerateConfig, model: ModelConfig) -> tuple[LabelRule, str, int | None]:
+    """The rule of the classes, the digest of the file of conditions, and how many samples these are for."""
+    classes = model.image.num_classes
+    if not config.conditions:
+        rule = parse_labels(config.labels, classes)
+        return rule, "", rule.num_samples
+    if config.labels != "all":
+        raise ConfigError(f"got both --labels {config.labels} and --conditions {config.conditions}; expected one of them")
+    conditions = load_conditions(config.conditions, classes)
+    return LabelRule(classes=tuple(range(classes))), conditions.sha256, len(conditions.labels)
+
+
+def _num_samples(asked: int, limit: int | None) -> int:
+    if asked < 1 and limit is None:
+        raise ConfigError("--num-samples is missing; expected a number of at least 1")
+    if limit is not None and asked > limit:
+        raise ConfigError(f"num_samples: got {asked}, expected at most {limit}: labels or conditions are for so many")
+    return asked or limit or 0
 
 
 def _sampler(config: GenerateConfig, model: ModelConfig) -> SamplerConfig | None:

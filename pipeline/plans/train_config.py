@@ -18,7 +18,7 @@ class TrainConfig:
     """A training job: what is trained on what, for how long, by how many."""
 
     data: str = ""
-    """Shards: a pattern with braces or wildcards, a folder, a list of URLs in a .txt file, or an index file."""
+    """Shards: a pattern with braces or wildcards, a folder, a list of URLs in a .txt file, an index file, or a mixture file."""
     run_dir: str = ""
     """Folder or URL of the run: checkpoints, configuration and pictures go there; the same folder continues the run."""
     steps: int = 100_000

@@ -5,17 +5,20 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from pipeline.errors import ConfigError, CorruptDataError, PermanentStorageError
+from pipeline import storage
+from pipeline.errors import ConfigError, CorruptDataError, PermanentStorageError, SwissrollError
 from pipeline.families import DiffusionConfig
 from pipeline.models import num_parameters
-from pipeline.order import StreamOrder
+from pipeline.order import Order
 from pipeline.plans.metrics_port import check_metrics_port
 from pipeline.plans.output_folder import output_url
 from pipeline.plans.run_folder import check_run_folder
 from pipeline.plans.schedule_report import signal_warning
 from pipeline.plans.train_config import TrainConfig
 from pipeline.shards import ShardIndex, decode_image, decode_label, image_field, open_data, read_samples
-from pipeline.stream import ImageSpec, make_order
+from pipeline.stream import QUARANTINE_NAME, ImageSpec, check_budget, make_order, read_quarantine
+
+SAMPLES_CHECKED = 16  # a damaged sample or two at the front must not hide that the rest is sound
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +29,7 @@ class TrainPlan:
     """With absolute URLs."""
     index: ShardIndex
     """The data set."""
-    order: StreamOrder
+    order: Order
     """The order it is streamed in."""
     identity: dict[str, Any]
     """What must be the same for the run to be continued, as JSON values."""
@@ -36,8 +39,7 @@ class TrainPlan:
     @property
     def image(self) -> ImageSpec:
         """What loaders decode images to."""
-        image = self.config.model.image
-        return ImageSpec(size=image.size, channels=image.channels, num_classes=image.num_classes)
+        return image_spec(self.config)
 
     @property
     def fingerprint(self) -> str:
@@ -54,7 +56,7 @@ class TrainPlan:
         """Returns the plan as (what, how much) lines for people."""
         c, order = self.config, self.order
         encoded = self.index.size_bytes / self.index.num_samples
-        buffered = order.config.lanes * min(order.config.window, order.num_samples // order.config.lanes) * 2 * encoded
+        buffered = order.num_lanes * min(order.window, order.num_samples // order.num_lanes) * 2 * encoded
         pixels = c.stream.batch_size * c.model.image.size**2 * c.model.image.channels
         in_flight = pixels * (c.workers.prefetch_batches + 1)
         return [
@@ -63,19 +65,38 @@ class TrainPlan:
                 "data",
                 f"{self.index.num_samples:,} samples in {len(self.index.shards):,} shards, {self.index.size_bytes:,} bytes",
             ),
+            *self._mixture(),
             (
                 "model",
                 f"{c.model.family_name}, {num_parameters(c.model):,} parameters, "
                 f"images {'x'.join(map(str, c.model.image.shape))}",
             ),
             ("steps", f"{c.steps:,} of batch {c.stream.batch_size}: {order.epochs_at(c.steps):.1f} epochs"),
-            ("order", f"{order.config.lanes} lanes, windows of {order.config.window} samples, seed {c.seed}"),
+            ("order", f"{order.num_lanes} lanes, windows of {order.window} samples, seed {c.seed}"),
             ("workers", f"{c.workers.num_workers} trainers, {c.workers.num_loaders} loaders"),
             (
                 "loader memory",
                 f"about {buffered / 1e6:.1f} MB encoded in all loaders, {in_flight / 1e6:.1f} MB of batches in flight",
             ),
         ]
+
+    def _mixture(self) -> list[tuple[str, str]]:
+        whole = sum(source.weight for source in self.index.sources)
+        shares = [f"{source.weight / whole:.1%} {source.name}" for source in self.index.sources]
+        return [("mixture", ", ".join(shares))] if shares else []
+
+
+def image_spec(config: TrainConfig) -> ImageSpec:
+    """Returns what loaders decode images to under a configuration."""
+    image, stream = config.model.image, config.stream
+    return ImageSpec(
+        size=image.size,
+        channels=image.channels,
+        num_classes=image.num_classes,
+        crop=stream.crop,
+        crop_min=stream.crop_min,
+        flip=stream.flip,
+    )
 
 
 def plan_training(config: TrainConfig, progress: Callable[[int, int], None] | None = None) -> TrainPlan:
@@ -95,7 +116,8 @@ def plan_training(config: TrainConfig, progress: Callable[[int, int], None] | No
     check_metrics_port(config.metrics_port)
     try:
         index = open_data(config.data, progress=progress)
-        _check_first_sample(index, config)
+        _check_first_samples(index, config)
+        _check_quarantine(index, config)
     except (CorruptDataError, PermanentStorageError) as error:
         raise ConfigError(str(error)) from error  # before anything is started, it is the user's to mend
     order = make_order(index, config.stream, config.seed)
@@ -107,24 +129,35 @@ def _identity(config: TrainConfig, index: ShardIndex) -> dict[str, Any]:
     values = {
         "data": {"fingerprint": index.fingerprint(), "samples": index.num_samples, "shards": len(index.shards)},
         "model": asdict(config.model),
-        "stream": asdict(config.stream),
+        # How much damage is tolerated may change; what is trained on may not.
+        "stream": {name: value for name, value in asdict(config.stream).items() if name != "max_corrupt_share"},
         "optim": asdict(config.optim),
         "seed": config.seed,
     }
     return json.loads(json.dumps(values))
 
 
-def _check_first_sample(index: ShardIndex, config: TrainConfig) -> None:
-    """Refuses data that this model cannot be trained on, by looking at the first sample."""
+def _check_first_samples(index: ShardIndex, config: TrainConfig) -> None:
+    """Refuses data that this model cannot be trained on: none of the first few samples can be decoded."""
     image = config.model.image
-    sample = read_samples(index, 0, 0, 1)[0]
-    decode_image(
-        sample.fields[image_field(sample)], channels=image.channels, size=image.size, uri=sample.uri, offset=sample.offset
-    )
-    if not image.num_classes:
-        return
-    label = decode_label(sample)
-    if label >= image.num_classes:
-        raise ConfigError(
-            f"the model has classes 0 to {image.num_classes - 1}, got label {label} in sample {sample.key!r} of {sample.uri}"
-        )
+    first: SwissrollError | None = None
+    for raw in read_samples(index, 0, 0, min(SAMPLES_CHECKED, index.shards[0].num_samples)):
+        try:
+            decode_image(raw.fields[image_field(raw)], channels=image.channels, size=image.size, uri=raw.uri, offset=raw.offset)
+            if image.num_classes and (label := decode_label(raw)) >= image.num_classes:
+                raise ConfigError(
+                    f"the model has classes 0 to {image.num_classes - 1}, got label {label} in sample {raw.key!r} of {raw.uri}"
+                )
+            return
+        except (ConfigError, CorruptDataError) as error:
+            first = first or error
+    if first is not None:
+        raise first
+
+
+def _check_quarantine(index: ShardIndex, config: TrainConfig) -> None:
+    """Refuses to continue a run that found more damaged samples than it may have."""
+    url = storage.join(config.run_dir, QUARANTINE_NAME)
+    found = read_quarantine(url)
+    if found:
+        check_budget(len(found), config.stream.corrupt_allowed(index.num_samples), url, found[-1])

@@ -1,22 +1,21 @@
 """A generation job from plan to published sample set: open parts go to samplers, two at a time each, until none is left."""
 
-import os
 import time
-from collections import Counter, deque
 from dataclasses import dataclass, replace
-from typing import cast
 
 import ray
 from ray import ObjectRef
 from ray.actor import ActorHandle
-from ray.exceptions import RayError
+from ray.exceptions import RayError, RayTaskError
 
+from pipeline import storage
 from pipeline.errors import CommitConflict, ConfigError, CorruptDataError, PermanentStorageError, SwissrollError
+from pipeline.generation import PartQueue
 from pipeline.plans.generate_plan import GeneratePlan
 from pipeline.runtime.console import say
-from pipeline.runtime.generator import Generator, GeneratorArgs
-from pipeline.runtime.hub import HubAddress, HubView, start_hub, value_of
-from pipeline.runtime.session import fitting_cpus, total
+from pipeline.runtime.generator import GeneratorArgs
+from pipeline.runtime.generator_pool import GeneratorPool, Worker
+from pipeline.runtime.hub import HubView, start_hub, value_of
 from pipeline.runtime.stopping import StopRequest, stop_on_sigterm
 from pipeline.runtime.watch import watched
 from pipeline.samples import PartRange, PartRecord, SampleSet, open_ranges
@@ -34,7 +33,10 @@ from pipeline.telemetry import (
 )
 from pipeline.version import code_version
 
-CALLS_PER_WORKER = 2  # one samples while the other encodes and commits
+MAX_DEATHS = 10
+"""Times a part is tried again after the worker that was at it died."""
+MAX_DEATHS_IN_A_ROW = 20
+"""Workers that may die, one after another, without a part done in between."""
 _PERMANENT = (ConfigError, CorruptDataError, PermanentStorageError, CommitConflict)
 
 
@@ -50,6 +52,8 @@ class GenerateOutcome:
     """Rows this job committed."""
     generated_per_s: float
     """Images a second from the first sampled batch to the last."""
+    given_up: dict[str, str]
+    """Parts that failed too often, by their rows, and why."""
 
 
 def claim_output(plan: GeneratePlan) -> GeneratePlan:
@@ -64,6 +68,7 @@ def claim_output(plan: GeneratePlan) -> GeneratePlan:
     c = plan.config
     samples = SampleSet(c.output)
     samples.open(plan.run_spec(), num_samples=c.num_samples)
+    plan.origin.write(c.output)
     samples.adopt()
     committed = samples.committed()
     parts = open_ranges(c.num_samples, plan.spec.part_rows, committed, c.output)
@@ -72,10 +77,14 @@ def claim_output(plan: GeneratePlan) -> GeneratePlan:
     return replace(plan, committed_rows=sum(part.rows for part in committed), open_parts=parts)
 
 
-def run_generation(plan: GeneratePlan) -> GenerateOutcome:
+def run_generation(plan: GeneratePlan, fence: storage.Fence | None) -> GenerateOutcome:
     """Makes all open parts of a claimed output and publishes the set, or stops in between on SIGTERM; prints progress.
 
-    Ray must be connected.
+    Ray must be connected. A part that fails too often is given up, and the others go on.
+
+    Args:
+        plan: What is to be made.
+        fence: The lease on the output, where it has one.
 
     Raises:
         SwissrollError: What stopped the job; committed parts stay.
@@ -87,90 +96,99 @@ def run_generation(plan: GeneratePlan) -> GenerateOutcome:
     samples = SampleSet(c.output)
     labels = {"job_kind": "generate", "run": c.output.rpartition("/")[2], "preset": "", "version": code_version()}
     ray.get([hub.commit.remote(JOB_INFO.name, 1, labels), hub.commit.remote(TARGET_ROWS.name, c.num_samples)])
-    workers = _start_workers(plan, started.address)
-    dispatch = _Dispatch(plan, samples.committed(), workers, hub)
-    with stop_on_sigterm() as stop, watched(hub, ProgressReporter("generate", "row"), dispatch.point, stop):
+    args = GeneratorArgs(
+        name="",
+        checkpoint=plan.origin.checkpoint,
+        spec=plan.spec,
+        conditions=c.conditions,
+        output=c.output,
+        provenance=plan.run_spec(),
+        fence=fence,
+        hub=started.address,
+    )
+    dispatch = _Dispatch(plan, samples.committed(), GeneratorPool(c, args, len(plan.open_parts)), hub)
+    with stop_on_sigterm() as stop, watched(hub, ProgressReporter("generate", "image"), dispatch.point, stop):
         dispatch.run(stop)
-    finished = dispatch.rows == c.num_samples
+    finished = dispatch.queue.finished and not dispatch.queue.given_up
     if finished:
+        if fence is not None:
+            fence.check()
         samples.publish(c.num_samples)
     return GenerateOutcome(
         rows=dispatch.rows,
         finished=finished,
         made=dispatch.rows - plan.committed_rows,
         generated_per_s=dispatch.pace.per_second() or 0.0,
+        given_up={f"{part.first}-{part.first + part.rows - 1}": why for part, why in dispatch.queue.given_up.items()},
     )
-
-
-def _start_workers(plan: GeneratePlan, hub: HubAddress) -> list[ActorHandle]:
-    c = plan.config
-    gpus = int(total("GPU")) if c.accelerator in ("auto", "gpu") else 0
-    if c.accelerator == "gpu" and not gpus:
-        raise ConfigError("accelerator is gpu, but the cluster has no GPU; expected at least one")
-    wanted = c.num_workers or gpus or max(1, int(total("CPU")) or os.cpu_count() or 1)
-    count = min(wanted, len(plan.open_parts))
-    factor = fitting_cpus([(count, 1.0)], share=True)
-    actor = ray.remote(Generator).options(
-        num_cpus=factor, num_gpus=1 if gpus else 0, max_restarts=-1, max_task_retries=0, max_concurrency=CALLS_PER_WORKER
-    )
-    args = GeneratorArgs(
-        name="generator",
-        checkpoint=plan.checkpoint,
-        spec=plan.spec,
-        output=c.output,
-        provenance=plan.run_spec(),
-        threads=1,
-        hub=hub,
-    )
-    return [cast(ActorHandle, actor.remote(replace(args, name=f"generator-{i}"))) for i in range(count)]
 
 
 class _Dispatch:
     """Which part is where; the driver's only state, rebuilt from storage when the job comes back."""
 
-    def __init__(self, plan: GeneratePlan, committed: list[PartRecord], workers: list[ActorHandle], hub: ActorHandle) -> None:
-        self._plan, self._workers, self._hub = plan, workers, hub
-        self._open = deque(plan.open_parts)
-        self._failures: Counter[PartRange] = Counter()
+    def __init__(self, plan: GeneratePlan, committed: list[PartRecord], pool: GeneratorPool, hub: ActorHandle) -> None:
+        self._plan, self._pool, self._hub = plan, pool, hub
+        self.queue = PartQueue(plan.open_parts, max_failures=plan.config.max_part_failures, max_deaths=MAX_DEATHS)
+        self._flying: dict[ObjectRef, tuple[PartRange, Worker, ActorHandle]] = {}
         self._parts, self._bytes = len(committed), sum(record.size_bytes for record in committed)
         self.rows = sum(record.rows for record in committed)
         self.pace = RateWindow(1e9)
         self._recent = RateWindow(10.0)
+        self._deaths_in_a_row = 0
 
     def run(self, stop: StopRequest) -> None:
         """Hands out parts until none is open or the job is asked to stop.
 
         Raises:
-            SwissrollError: A part failed for good, or more often than allowed.
+            SwissrollError: Something that concerns all parts, such as a full disk, or more parts failed than allowed.
         """
-        flying: dict[ObjectRef, tuple[PartRange, ActorHandle]] = {}
-        idle = deque(worker for _ in range(CALLS_PER_WORKER) for worker in self._workers)
-        self._committed(None)
-        while (self._open or flying) and not stop.is_set():
-            while self._open and idle:
-                part, worker = self._open.popleft(), idle.popleft()
-                flying[worker.make_part.remote(part)] = part, worker
-            ready, _ = ray.wait(list(flying), timeout=0.5)
-            for ref in ready:
-                part, worker = flying.pop(ref)
-                idle.append(worker)
-                try:
-                    self._committed(ray.get(ref))
-                except RayError as error:
-                    self._failed(part, error)
+        self._say_committed()
+        while not self.queue.finished and not stop.is_set():
+            self._pool.look_around(len(self.queue))
+            while len(self.queue) and (worker := self._pool.idle()) is not None:
+                part = self.queue.take()
+                assert part is not None
+                worker.calls += 1
+                self._flying[worker.actor.make_part.remote(part)] = part, worker, worker.actor
+            waiting = [*self._flying, *self._pool.starting()]
+            if not waiting:
+                time.sleep(0.1)  # all workers are dead, and have to wait before they are made anew
+                continue
+            for ref in ray.wait(waiting, timeout=0.5)[0]:
+                if ref in self._flying:
+                    self._landed(ref)
+                else:
+                    self._pool.started(ref)
 
     def point(self, view: HubView) -> ProgressPoint | None:
-        """Returns where the job is, for the progress bar; None until the first images are there."""
-        now, generated = time.monotonic(), value_of(view.values, IMAGES_GENERATED.series())
+        """Returns where the job is, for the progress bar; None until the first images are there.
+
+        Images count when they are sampled, but no part counts for more than its rows, and 100% is committed.
+        """
+        now, generated = time.monotonic(), int(value_of(view.values, IMAGES_GENERATED.series()))
         self._recent.observe(now, generated)
         if not generated:
             return None
         self.pace.observe(now, generated)
-        return ProgressPoint(done=self.rows, total=self._plan.config.num_samples, images_per_s=self._recent.per_second())
+        total, rows = self._plan.config.num_samples, self.rows
+        sampled = min(self._plan.committed_rows + generated, rows + self.queue.flying_rows, total - 1)
+        return ProgressPoint(done=min(total, max(rows, sampled)), total=total, images_per_s=self._recent.per_second())
 
-    def _committed(self, record: PartRecord | None) -> None:
-        if record is not None:
-            self._parts, self._bytes, self.rows = self._parts + 1, self._bytes + record.size_bytes, self.rows + record.rows
+    def _landed(self, ref: ObjectRef) -> None:
+        part, worker, actor = self._flying.pop(ref)
+        if worker.actor is actor:
+            worker.calls -= 1
+        try:
+            record: PartRecord = ray.get(ref)
+        except RayError as error:
+            self._failed(part, worker, actor, error)
+            return
+        worker.deaths = self._deaths_in_a_row = 0
+        self.queue.done(part, record)
+        self._parts, self._bytes, self.rows = self._parts + 1, self._bytes + record.size_bytes, self.rows + record.rows
+        self._say_committed()
+
+    def _say_committed(self) -> None:
         for metric, value in (
             (PARTS_COMMITTED, self._parts),
             (PART_COMMITTED_BYTES, self._bytes),
@@ -178,16 +196,22 @@ class _Dispatch:
         ):
             self._hub.commit.remote(metric.name, value)
 
-    def _failed(self, part: PartRange, error: RayError) -> None:
-        """Puts a part back, or gives up: at once where no retry helps, otherwise after the allowed number of failures."""
+    def _failed(self, part: PartRange, worker: Worker, actor: ActorHandle, error: RayError) -> None:
+        """Puts a part back or gives it up; stops the job for what concerns every part."""
+        died = not isinstance(error, RayTaskError)
         cause = getattr(error, "cause", None)
-        if isinstance(cause, _PERMANENT):
+        # A foreign file under a part's name concerns that part alone.
+        hopeless = isinstance(cause, CorruptDataError) and cause.uri.startswith(f"{self._plan.config.output}/data/")
+        if isinstance(cause, _PERMANENT) and not hopeless:
             raise cause
-        self._failures[part] += 1
-        last_line = str(error).strip().rpartition("\n")[2]
-        if self._failures[part] > self._plan.config.max_part_failures:
-            raise SwissrollError(
-                f"rows {part.first} to {part.first + part.rows - 1} failed {self._failures[part]} times, last: {last_line}"
-            ) from error
-        self._hub.say.remote(f"warning: rows from {part.first} failed ({last_line}); trying again")
-        self._open.append(part)
+        reason = str(cause) if isinstance(cause, SwissrollError) else str(error).strip().rpartition("\n")[2]
+        if died:
+            self._deaths_in_a_row += 1
+            self._pool.died(worker, actor)
+        again = self.queue.failed(part, reason, worker_died=died, hopeless=hopeless)
+        rows = f"rows {part.first} to {part.first + part.rows - 1}"
+        self._hub.say.remote(f"warning: {rows} failed ({reason}); {'trying again' if again else 'given up'}")
+        if len(self.queue.given_up) > self._plan.config.max_failed_parts:
+            raise SwissrollError(f"{len(self.queue.given_up)} parts failed for good, the last one: {rows}: {reason}")
+        if self._deaths_in_a_row > MAX_DEATHS_IN_A_ROW:
+            raise SwissrollError(f"{self._deaths_in_a_row} workers died in a row and no part was made; the last: {reason}")

@@ -10,12 +10,13 @@ from ray import ObjectRef
 from ray.actor import ActorHandle
 from ray.exceptions import RayError
 
-from pipeline import storage
-from pipeline.order import StreamOrder
+from pipeline.order import Order
 from pipeline.runtime.hub import HubAddress
+from pipeline.runtime.quarantine import QuarantineAddress
+from pipeline.runtime.storage_counts import reach_storage_counts
 from pipeline.shards import ShardIndex
 from pipeline.stream import BatchArrays, ImageSpec, SliceReader
-from pipeline.telemetry import IMAGES_STREAMED, LOADER_DEMAND_WAIT_SECONDS, STORAGE_RETRIES, Tally
+from pipeline.telemetry import IMAGES_STREAMED, LOADER_DEMAND_WAIT_SECONDS, SAMPLES_REPLACED, Tally
 
 REPORT_EVERY_S = 0.5
 LAST_REPORT_TIMEOUT_S = 10.0
@@ -30,12 +31,14 @@ class LoaderArgs:
     """Place of the loader in the job, for metrics."""
     index: ShardIndex
     """The data set."""
-    order: StreamOrder
+    order: Order
     """Its order."""
     image: ImageSpec
     """What images are decoded to."""
     hub: HubAddress
     """Where counts go."""
+    quarantine: QuarantineAddress
+    """Where damaged samples are listed before others take their places."""
 
 
 class Loader:
@@ -53,14 +56,19 @@ class Loader:
         """Returns rows [start, stop) of global batch `step`.
 
         Raises:
-            CorruptDataError: An image or label cannot be decoded.
+            CorruptDataError: More samples than allowed cannot be decoded, or a shard is not what the index says.
             StorageError: A shard cannot be read.
         """
         args = self._args
         self._tally.add(LOADER_DEMAND_WAIT_SECONDS, time.perf_counter() - self._idle_since)
         if (start, stop) not in self._readers:
-            self._readers[start, stop] = SliceReader(args.index, args.order, args.image, start, stop)
-        rows = self._readers[start, stop].batch(step)
+            self._readers[start, stop] = SliceReader(
+                args.index, args.order, args.image, start, stop, on_corrupt=args.quarantine.add
+            )
+        reader = self._readers[start, stop]
+        replaced = reader.replaced
+        rows = reader.batch(step)
+        self._tally.add(SAMPLES_REPLACED, reader.replaced - replaced)
         self._tally.add(IMAGES_STREAMED, stop - start)
         now = time.perf_counter()
         if now - self._reported_at > REPORT_EVERY_S:
@@ -74,8 +82,7 @@ class Loader:
         ray.get(self._report(), timeout=LAST_REPORT_TIMEOUT_S)
 
     def _report(self) -> ObjectRef:
-        for operation, count in storage.retries().items():
-            self._tally.reach(STORAGE_RETRIES, count, operation=operation)
+        reach_storage_counts(self._tally)
         return self._hub.report.remote(self._tally.report())
 
 

@@ -1,31 +1,62 @@
-"""One job at a time in a local folder: a lock that the kernel drops when its holder dies, however it dies."""
+"""One job at a time in a folder: a lock that the kernel drops when its holder dies, or on object stores a lease."""
 
 import contextlib
 import fcntl
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 from pipeline import storage
 from pipeline.errors import ConfigError
+from pipeline.runtime.console import warn
 
 LOCK_NAME = ".lock"
+_STORE_URL = "lease", "store-creates-once"
 
 
 @contextlib.contextmanager
-def sole_job(folder_url: str) -> Iterator[None]:
-    """Holds a local folder for one job; does nothing for folders on other stores.
+def sole_job(folder_url: str, *, unguarded: Literal["refuse", "warn"] = "refuse") -> Iterator[storage.Fence | None]:
+    """Holds a folder for one job; yields the fence that its workers check, or None where they need none.
+
+    Args:
+        folder_url: The job's folder.
+        unguarded: What to do on a store that does not create an object once: jobs there cannot see each other.
 
     Raises:
-        ConfigError: Another job is at work in the folder.
+        ConfigError: Another job is at work in the folder, or the store cannot tell.
+        StorageError: The store could not be asked.
     """
-    if not storage.is_local(folder_url):
-        yield
-        return
-    folder = Path(folder_url)
+    if storage.is_local(folder_url):
+        with _locked(Path(folder_url)):
+            yield None
+    elif _creates_once(folder_url):
+        with storage.leased(folder_url) as fence:
+            yield fence
+    else:
+        problem = f"the store of {folder_url} ignores conditional puts: two jobs at once could write over each other's files"
+        if unguarded == "refuse":
+            raise ConfigError(f"{problem}; use another store, or --sole-writer if no other job ever writes there")
+        warn(f"warning: {problem}; nothing keeps a second one away")
+        yield None
+
+
+def _creates_once(folder_url: str) -> bool:
+    """Asked once for every folder; the answer is noted in it."""
+    note = storage.join(folder_url, *_STORE_URL)
+    if storage.exists(note):
+        return True
+    if not storage.honours_put_once(folder_url):
+        return False
+    storage.put_replace(note, b"")
+    return True
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / LOCK_NAME).open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise ConfigError(f"another job is at work in {folder_url}; wait for it or stop it") from error
+            raise ConfigError(f"another job is at work in {folder}; wait for it or stop it") from error
         yield

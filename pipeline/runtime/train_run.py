@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import ray
 import ray.train
 import ray.train.torch
+from ray.exceptions import RayTaskError
 
+from pipeline import storage
 from pipeline.checkpoints import checkpoint_urls, latest_good, read_record
 from pipeline.errors import SwissrollError, TransientStorageError
 from pipeline.plans.run_folder import write_run_config
@@ -15,11 +17,13 @@ from pipeline.plans.train_plan import TrainPlan
 from pipeline.runtime.console import say
 from pipeline.runtime.hub import start_hub
 from pipeline.runtime.loader import LoaderArgs, report_all, start_loaders
+from pipeline.runtime.quarantine import start_quarantine
 from pipeline.runtime.session import fitting_cpus, total
 from pipeline.runtime.stopping import stop_on_sigterm
 from pipeline.runtime.train_pace import TrainPace
 from pipeline.runtime.trainer import TrainerArgs, run_trainer
 from pipeline.runtime.watch import watched
+from pipeline.stream import QUARANTINE_NAME
 from pipeline.telemetry import JOB_INFO, TARGET_STEPS, TRAIN_METRICS_PORT, ProgressReporter
 from pipeline.version import code_version
 
@@ -73,10 +77,15 @@ def run_training(plan: TrainPlan) -> TrainOutcome:
         [(c.workers.num_workers, c.workers.cpus_per_worker), (c.workers.num_loaders, c.workers.cpus_per_loader)],
         c.workers.share_cpus,
     )
+    keeper, quarantine = start_quarantine(
+        storage.join(c.run_dir, QUARANTINE_NAME), c.stream.corrupt_allowed(plan.index.num_samples), started.address
+    )
     loaders = start_loaders(
         c.workers.num_loaders,
         c.workers.cpus_per_loader * factor,
-        LoaderArgs(name="loader", index=plan.index, order=plan.order, image=plan.image, hub=started.address),
+        LoaderArgs(
+            name="loader", index=plan.index, order=plan.order, image=plan.image, hub=started.address, quarantine=quarantine
+        ),
     )
     args = TrainerArgs(plan, loaders, hub, max(1, int(c.workers.cpus_per_worker)), first_step)
     scaling = ray.train.ScalingConfig(
@@ -88,6 +97,7 @@ def run_training(plan: TrainPlan) -> TrainOutcome:
     with stop_on_sigterm() as stop, watched(hub, ProgressReporter("train", "step"), pace.point, stop):
         _fit(args, scaling, max_failures=c.workers.max_failures)
         report_all(loaders)
+    ray.kill(keeper)
     return _outcome(plan, pace, first_step)
 
 
@@ -147,7 +157,8 @@ def _cause(error: ray.train.TrainingFailedError) -> BaseException:
     for inner in [*getattr(error, "worker_failures", {}).values(), getattr(error, "controller_failure", None), error.__cause__]:
         seen = 0
         while inner is not None and seen < 10:
-            if isinstance(inner, SwissrollError):
+            # What Ray raises for an actor's error is of the error's class as well, but its text is a remote traceback.
+            if isinstance(inner, SwissrollError) and not isinstance(inner, RayTaskError):
                 return inner
             cause = getattr(inner, "cause", None) or getattr(inner, "_base_exc", None) or inner.__cause__
             inner, seen = cause, seen + 1

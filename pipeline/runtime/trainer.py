@@ -20,12 +20,12 @@ from pipeline.models import Model
 from pipeline.order import Cursor, pieces
 from pipeline.plans.train_plan import TrainPlan
 from pipeline.runtime.feed import BatchFeed
+from pipeline.runtime.storage_counts import reach_storage_counts
 from pipeline.telemetry import (
     CHECKPOINT_STEP,
     EPOCH,
     IMAGES_TRAINED,
     LEARNING_RATE,
-    STORAGE_RETRIES,
     TRAIN_LOSS,
     TRAIN_STEP,
     TRAIN_STEP_SECONDS,
@@ -129,8 +129,7 @@ class Trainer:
         self.tally.set(TRAIN_STEP, step)
         self.tally.set(LEARNING_RATE, self.config.optim.learning_rate_at(max(0, step - 1)))
         self.tally.set(EPOCH, int(self.plan.order.epochs_at(step)))
-        for operation, count in storage.retries().items():
-            self.tally.reach(STORAGE_RETRIES, count, operation=operation)
+        reach_storage_counts(self.tally)
         sent: list[ObjectRef] = [self.hub.report.remote(self.tally.report())]
         if self.rank == 0:
             trained = (step - self.args.first_step) * self.config.stream.batch_size

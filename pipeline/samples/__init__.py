@@ -3,19 +3,21 @@
 One sample set is one folder:
 
     run.json                        the run's spec: written once, compared on resume
+    origin.json                     where the checkpoint was found when the first job started
     goals/{num_samples}             empty objects: how many rows were asked for; the largest counts
-    data/part-{first}-{last}.parquet    rows first..last, last included; written once
-    commits/{first}-{last}.{bytes}.{sha256}    empty objects: one listing is the whole ledger, no part is read
+    data/part-{first}.parquet    the rows from `first` on (or .tar, with data/index.json); written once
+    commits/{first}-{last}.{bytes}.{sha256}.{parquet|tar}    empty objects: one listing is the whole ledger, no part is read
     manifest.json                   published when rows 0..N-1 are committed; what readers follow
-    README.md                       the dataset card
+    README.md, contact-sheet.png    the dataset card
 
 Whoever makes a part, and however often, its bytes and its name are the same; nothing that is committed changes.
 """
 
 from pipeline.samples.card import dataset_card
-from pipeline.samples.ledger import PartRange, PartRecord, commit_name, open_ranges, parse_commit_name
+from pipeline.samples.ledger import PartRange, PartRecord, PartSuffix, commit_name, open_ranges, parse_commit_name
 from pipeline.samples.manifest import Manifest, load_manifest
-from pipeline.samples.part import encode_part
+from pipeline.samples.origin import Origin, load_origin
+from pipeline.samples.part import PartRows, encode_part
 from pipeline.samples.reading import Sample, read_samples
 from pipeline.samples.sample_set import SampleSet
 from pipeline.samples.schema import canonical_json, parquet_schema
@@ -23,8 +25,11 @@ from pipeline.samples.verify import VerifyReport, verify
 
 __all__ = [
     "Manifest",
+    "Origin",
     "PartRange",
     "PartRecord",
+    "PartRows",
+    "PartSuffix",
     "Sample",
     "SampleSet",
     "VerifyReport",
@@ -33,6 +38,7 @@ __all__ = [
     "dataset_card",
     "encode_part",
     "load_manifest",
+    "load_origin",
     "open_ranges",
     "parquet_schema",
     "parse_commit_name",

@@ -1,10 +1,15 @@
 """The dataset card: README.md of a sample set, which Hugging Face `datasets` also reads as its configuration."""
 
 import json
+import math
 from collections.abc import Mapping
 
+import pyarrow as pa
+
+from pipeline.samples.contact_sheet import SHEET_NAME
+from pipeline.samples.ledger import PartSuffix
 from pipeline.samples.manifest import Manifest
-from pipeline.samples.schema import canonical_json
+from pipeline.samples.schema import canonical_json, raw_shape
 
 _SIZE_CATEGORIES = (
     (10**3, "n<1K"),
@@ -28,24 +33,19 @@ configs:
 - config_name: default
   data_files:
   - split: train
-    path: data/*.parquet
+    path: data/*.{suffix}
 ---
 
 # {num_samples:,} generated samples
 
 {num_samples:,} images sampled from a generative model: none of them is a photograph or a scan. They lie in {num_parts:,}
-Parquet {part_word} of together {size} and are sorted by `index`.
-
-| column | type | what |
-|---|---|---|
-| `index` | int64 | number of the sample, 0 to {last:,}, each once |
-| `image` | struct<bytes, path> | the encoded image (`bytes`) and its file name (`path`) |
-| `label` | int64 | the class it was made for; null if for none |
+{part_word} of together {size} and are sorted by `index`.
+{sheet}
+{columns}
 
 ## How it was made
 
-Sample `i` is a function of the specification below and of `i`. The specification is in `run.json`, and in the metadata of
-every part under the key `swissroll`.
+Sample `i` is a function of the specification below and of `i`. {where_spec}
 
 ```json
 {spec}
@@ -55,39 +55,7 @@ every part under the key `swissroll`.
 
 In these examples `folder` is the path of the folder that holds this file.
 
-```python
-# Hugging Face datasets
-from datasets import load_dataset
-
-samples = load_dataset(folder, split="train")
-picture = samples[0]["image"]
-```
-
-```python
-# pandas
-import io
-
-import pandas as pd
-from PIL import Image
-
-samples = pd.read_parquet(f"{{folder}}/data")
-picture = Image.open(io.BytesIO(samples["image"][0]["bytes"]))
-```
-
-```python
-# DuckDB
-import duckdb
-
-parts = f"{{folder}}/data/*.parquet"
-counts = duckdb.sql(f"SELECT label, count(*) AS samples FROM '{{parts}}' GROUP BY label ORDER BY label").fetchall()
-```
-
-```python
-# Ray Data
-import ray
-
-samples = ray.data.read_parquet(f"{{folder}}/data")
-```
+{examples}
 
 ## How to trust it
 
@@ -96,24 +64,120 @@ list is no part of the set. The program that wrote this folder checks all of it,
 `python jobs/verify.py FOLDER`.
 """
 
+_INDEX_ROW = "| `index` | int64 | number of the sample, 0 to {last:,}, each once |"
+_IMAGE_ROW = "| `image` | struct<bytes, path> | the encoded image (`bytes`) and its file name (`path`) |"
+_PIXELS_ROW = "| `pixels` | binary({length}) | uint8 pixels of shape {shape}: height, width, channels |"
+_LABEL_ROW = "| `label` | int64 | the class it was made for; null if for none |"
+_KEY_ROW = "| `key` | string | the key of the condition it was made for |"
 
-def dataset_card(manifest: Manifest, spec: Mapping[str, object]) -> str:
+_TAR_COLUMNS = """\
+Each sample is `NUMBER.png` (or `jpg`, `webp`), `NUMBER.cls` with its class where it was made for one, and `NUMBER.json` with
+`index`, `label`, `key` and the digest of the specification. `data/index.json` is the index of the shards."""
+
+_DATASETS = """\
+```python
+# Hugging Face datasets
+from datasets import load_dataset
+
+samples = load_dataset(folder, split="train")
+picture = samples[0]["image"]
+```"""
+
+_PANDAS = """\
+```python
+# pandas
+import io
+
+import pandas as pd
+from PIL import Image
+
+samples = pd.read_parquet(f"{folder}/data")
+picture = Image.open(io.BytesIO(samples["image"][0]["bytes"]))
+```"""
+
+_PANDAS_RAW = """\
+```python
+# pandas
+import numpy as np
+import pandas as pd
+
+samples = pd.read_parquet(f"{folder}/data")
+pixels = np.frombuffer(b"".join(samples["pixels"]), np.uint8).reshape(-1, SHAPE)
+```"""
+
+_DUCKDB = """\
+```python
+# DuckDB
+import duckdb
+
+parts = f"{folder}/data/*.parquet"
+counts = duckdb.sql(f"SELECT label, count(*) AS samples FROM '{parts}' GROUP BY label ORDER BY label").fetchall()
+```"""
+
+_RAY_DATA = """\
+```python
+# Ray Data
+import ray
+
+samples = ray.data.read_parquet(f"{folder}/data")
+```"""
+
+_WEBDATASET = """\
+```python
+# webdataset
+import webdataset
+
+shards = [f"{folder}/data/{shard['url']}" for shard in INDEX["shardlist"]]
+samples = webdataset.WebDataset(shards, shardshuffle=False).decode("pil")
+```"""
+
+
+def dataset_card(manifest: Manifest, spec: Mapping[str, object], schema: pa.Schema, *, sheet: bool = False) -> str:
     """The Markdown text of the card: what the set is, how it was made, how to load it; the same for the same set.
 
     Args:
         manifest: The complete set.
         spec: The run's spec.
+        schema: The columns of its parts.
+        sheet: Whether the contact sheet lies beside the card.
     """
     category = next((name for limit, name in _SIZE_CATEGORIES if manifest.num_samples < limit), "n>1B")
+    suffix = manifest.parts[0].suffix
+    word = "Parquet file" if suffix == "parquet" else "WebDataset shard"
+    where = "It is in `run.json`, and in the metadata of\nevery part under the key `swissroll`."
     return _CARD.format(
         size_category=category,
+        suffix=suffix,
         num_samples=manifest.num_samples,
-        last=manifest.num_samples - 1,
         num_parts=len(manifest.parts),
-        part_word="file" if len(manifest.parts) == 1 else "files",
+        part_word=word if len(manifest.parts) == 1 else f"{word}s",
         size=_size(manifest.size_bytes),
+        sheet=f"\n![the first samples]({SHEET_NAME})\n" if sheet else "",
+        columns=_TAR_COLUMNS if suffix == "tar" else _columns(manifest, schema),
+        where_spec=where if suffix == "parquet" else "It is in `run.json`.",
         spec=json.dumps(json.loads(canonical_json(spec)), indent=2, sort_keys=True, ensure_ascii=False),
+        examples="\n\n".join(_examples(suffix, schema)),
     )
+
+
+def _columns(manifest: Manifest, schema: pa.Schema) -> str:
+    shape = raw_shape(schema)
+    rows = ["| column | type | what |", "|---|---|---|", _INDEX_ROW.format(last=manifest.num_samples - 1)]
+    rows.append(_IMAGE_ROW if shape is None else _PIXELS_ROW.format(length=math.prod(shape), shape=list(shape)))
+    rows.append(_LABEL_ROW)
+    if "key" in schema.names:
+        rows.append(_KEY_ROW)
+    return "\n".join(rows)
+
+
+def _examples(suffix: PartSuffix, schema: pa.Schema) -> list[str]:
+    if suffix == "tar":
+        opened = 'import json\n\nimport webdataset\n\nindex = json.load(open(f"{folder}/data/index.json"))'
+        return [_WEBDATASET.replace("import webdataset", opened, 1).replace("INDEX", "index")]
+    shape = raw_shape(schema)
+    if shape is None:
+        return [_DATASETS, _PANDAS, _DUCKDB, _RAY_DATA]
+    return [_PANDAS_RAW.replace("SHAPE", ", ".join(map(str, shape))), _DUCKDB, _RAY_DATA]
 
 
 def _size(size_bytes: int) -> str:

@@ -1,5 +1,6 @@
 """The single checks that `verify` is made of: each looks at one kind of object and notes what is wrong."""
 
+import bisect
 import hashlib
 import io
 import struct
@@ -18,7 +19,8 @@ from pipeline.samples.manifest import load_manifest, manifest_url
 from pipeline.samples.part import decode_part, part_problems
 from pipeline.samples.reading import samples_of
 from pipeline.samples.run_spec import parse_spec, run_url
-from pipeline.samples.sample_set import SampleSet
+from pipeline.samples.sample_set import SHARD_INDEX_NAME, SampleSet
+from pipeline.samples.schema import raw_shape
 
 _KEPT_PROBLEMS = 100
 _UNDECODABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
@@ -36,6 +38,10 @@ class Findings:
     """Rows by label."""
     image_size: tuple[int, int] | None = None
     """Width and height of the first image, in pixels: all others must be like it."""
+    columns: str = ""
+    """Columns of the first part: all others must have the same."""
+    broken: set[PartRecord] = field(default_factory=set)
+    """Committed parts whose bytes are not those that were committed."""
 
     def add(self, problem: str) -> None:
         """Note one problem."""
@@ -127,30 +133,37 @@ def check_files(url: str, records: list[PartRecord], finished: bool, findings: F
     """Notes files in data/ that no commit claims; those a killed writer left where rows are still open are no problem."""
     data_url = storage.join(url, "data")
     names = {record.name for record in records}
+    firsts = [record.first for record in records]
+    if finished and any(record.suffix == "tar" for record in records):
+        names.add(SHARD_INDEX_NAME)
     for found in storage.list_objects(data_url, recursive=True):
         name = found.url[len(data_url) + 1 :]
-        span = parse_part_name(name)
-        if name in names or (span is not None and not finished and not _overlaps(span.first, span.rows, records)):
+        if name in names:
             continue
+        named = parse_part_name(name)
+        if named is not None and not finished:
+            place = bisect.bisect_right(firsts, named[0])
+            if not place or records[place - 1].last < named[0]:
+                continue
         findings.add(f"data/{name}: got a stray file of {found.size} bytes, expected only committed parts")
 
 
-def _overlaps(first: int, rows: int, records: list[PartRecord]) -> bool:
-    return any(record.first < first + rows and first <= record.last for record in records)
-
-
-def check_part(url: str, record: PartRecord, spec: Mapping[str, object] | None, findings: Findings) -> None:
-    """Reads one part; notes what is not as committed, and counts labels and images."""
+def check_part(
+    url: str, record: PartRecord, spec: Mapping[str, object] | None, findings: Findings, *, decode_images: bool = True
+) -> None:
+    """Reads one part; notes what is not as committed, and counts labels; decodes the images, if asked to."""
     where = f"data/{record.name}"
     part_url = storage.join(url, "data", record.name)
     try:
         data = storage.read_bytes(part_url)
     except PermanentStorageError as error:
         findings.add(f"{where}: {error}")
+        findings.broken.add(record)
         return
     sha256 = hashlib.sha256(data).hexdigest()
     if (len(data), sha256) != (record.size_bytes, record.sha256):
         findings.add(f"{where}: got {len(data)} bytes with SHA-256 {sha256}, expected {record.size_bytes} with {record.sha256}")
+        findings.broken.add(record)
         return  # what is damaged is not worth parsing
     try:
         table = decode_part(data, part_url)
@@ -160,22 +173,31 @@ def check_part(url: str, record: PartRecord, spec: Mapping[str, object] | None, 
     problems = part_problems(table, first=record.first, rows=record.rows, provenance=spec)
     for problem in problems:
         findings.add(f"{where}: {problem}")
+    columns = str(table.schema.remove_metadata())
+    findings.columns = findings.columns or columns
+    if columns != findings.columns:
+        findings.add(f"{where}: got other columns than the parts before it")
     if not problems:
         findings.labels.update(table["label"].to_pylist())
-        for problem in _image_problems(table, findings):
+        for problem in _image_problems(table, findings) if decode_images else ():
             findings.add(f"{where}: {problem}")
 
 
 def _image_problems(table: pa.Table, findings: Findings) -> Iterator[str]:
     """Decodes every image."""
+    shape = raw_shape(table.schema)
     for sample in samples_of(table):
-        try:
-            with Image.open(io.BytesIO(sample.image)) as image:
-                image.load()
-                size = image.size
-        except _UNDECODABLE as error:
-            yield f"row {sample.index}: got no readable image: {type(error).__name__}: {' '.join(str(error).split())}"
-            continue
+        if shape is not None:
+            size = shape[1], shape[0]
+        else:
+            try:
+                with Image.open(io.BytesIO(sample.image)) as image:
+                    image.load()
+                    size = image.size
+            except _UNDECODABLE as error:
+                problem = f"{type(error).__name__}: {' '.join(str(error).split())}"
+                yield f"row {sample.index}: got no readable image: {problem}"
+                continue
         findings.image_size = findings.image_size or size
         if size != findings.image_size:
             got, expected = ("x".join(map(str, pixels)) for pixels in (size, findings.image_size))

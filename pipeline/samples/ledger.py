@@ -4,16 +4,20 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Literal, NamedTuple, cast
 
 from pipeline.errors import CommitConflict, ConfigError, CorruptDataError, ResumeMismatch
 
 MAX_SAMPLES = 10**12
 """Row indices have 12 digits in names, so that names sort as numbers do."""
 
-_COMMIT_NAME = re.compile(r"(?P<first>[0-9]{12})-(?P<last>[0-9]{12})\.(?P<size>0|[1-9][0-9]{0,14})\.(?P<sha256>[0-9a-f]{64})")
+PartSuffix = Literal["parquet", "tar"]
+"""File name extension of a part: a Parquet file, or a WebDataset shard."""
 
-_PART_NAME = re.compile(r"part-(?P<first>[0-9]{12})-(?P<last>[0-9]{12})\.parquet")
+_COMMIT_NAME = re.compile(
+    r"(?P<first>[0-9]{12})-(?P<last>[0-9]{12})\.(?P<size>0|[1-9][0-9]{0,14})\.(?P<sha256>[0-9a-f]{64})\.(?P<suffix>parquet|tar)"
+)
+_PART_NAME = re.compile(r"part-(?P<first>[0-9]{12})\.(?P<suffix>parquet|tar)")
 
 
 class PartRange(NamedTuple):
@@ -32,9 +36,11 @@ class PartRecord:
     rows: int
     """Number of rows, at least 1."""
     size_bytes: int
-    """Size of the Parquet file."""
+    """Size of the file."""
     sha256: str
-    """Digest of the Parquet file, 64 lower-case hex digits."""
+    """Digest of the file, 64 lower-case hex digits."""
+    suffix: PartSuffix = "parquet"
+    """What kind of file it is."""
 
     def __post_init__(self) -> None:
         if self.first < 0 or self.rows < 1 or self.first + self.rows > MAX_SAMPLES:
@@ -43,6 +49,8 @@ class PartRecord:
             )
         if not 0 <= self.size_bytes < 10**15:
             raise ConfigError(f"PartRecord.size_bytes: got {self.size_bytes}, expected 0 to 10^15")
+        if self.suffix not in ("parquet", "tar"):
+            raise ConfigError(f"PartRecord.suffix: got {self.suffix!r}, expected parquet or tar")
         if not re.fullmatch("[0-9a-f]{64}", self.sha256):
             raise ConfigError(f"PartRecord.sha256: got {self.sha256!r}, expected 64 lower-case hex digits")
 
@@ -54,25 +62,28 @@ class PartRecord:
     @property
     def name(self) -> str:
         """File name of the part."""
-        return part_name(self.first, self.rows)
+        return part_name(self.first, self.suffix)
 
 
-def part_name(first: int, rows: int) -> str:
-    """File name of the part that holds rows first..first+rows-1."""
-    return f"part-{first:012d}-{first + rows - 1:012d}.parquet"
+def part_name(first: int, suffix: PartSuffix) -> str:
+    """File name of the part that begins with row `first`.
+
+    By its first row alone: of two writers who would end a part at different rows (the number of samples was raised in
+    between), one gets the name and the other finds it taken. As a part begins where a committed one ends or at a multiple of
+    the part size, no two committed parts can ever overlap.
+    """
+    return f"part-{first:012d}.{suffix}"
 
 
-def parse_part_name(name: str) -> PartRange | None:
-    """The rows that `part_name` named so, or None if it did not make this name."""
+def parse_part_name(name: str) -> tuple[int, PartSuffix] | None:
+    """First row and kind of the part that `part_name` named so, or None if it did not make this name."""
     match = _PART_NAME.fullmatch(name)
-    if match is None or int(match["last"]) < int(match["first"]):
-        return None
-    return PartRange(int(match["first"]), int(match["last"]) - int(match["first"]) + 1)
+    return None if match is None else (int(match["first"]), cast(PartSuffix, match["suffix"]))
 
 
 def commit_name(record: PartRecord) -> str:
     """Name of the empty object that commits a part: the whole record, in an order that sorts by row."""
-    return f"{record.first:012d}-{record.last:012d}.{record.size_bytes}.{record.sha256}"
+    return f"{record.first:012d}-{record.last:012d}.{record.size_bytes}.{record.sha256}.{record.suffix}"
 
 
 def parse_commit_name(name: str, uri: str) -> PartRecord:
@@ -87,9 +98,15 @@ def parse_commit_name(name: str, uri: str) -> PartRecord:
     """
     match = _COMMIT_NAME.fullmatch(name)
     if match is None or int(match["last"]) < int(match["first"]):
-        raise CorruptDataError(f"got the commit name {name!r}, expected <first>-<last>.<bytes>.<sha256>", uri)
+        raise CorruptDataError(f"got the commit name {name!r}, expected <first>-<last>.<bytes>.<sha256>.<parquet|tar>", uri)
     first = int(match["first"])
-    return PartRecord(first=first, rows=int(match["last"]) - first + 1, size_bytes=int(match["size"]), sha256=match["sha256"])
+    return PartRecord(
+        first=first,
+        rows=int(match["last"]) - first + 1,
+        size_bytes=int(match["size"]),
+        sha256=match["sha256"],
+        suffix=cast(PartSuffix, match["suffix"]),
+    )
 
 
 def in_order(committed: Iterable[PartRecord], uri: str) -> list[PartRecord]:

@@ -66,7 +66,13 @@ class Manifest:
         try:
             read = json.loads(data)
             parts = (
-                PartRecord(first=part["first"], rows=part["rows"], size_bytes=part["size_bytes"], sha256=part["sha256"])
+                PartRecord(
+                    first=part["first"],
+                    rows=part["rows"],
+                    size_bytes=part["size_bytes"],
+                    sha256=part["sha256"],
+                    suffix=part["path"].rpartition(".")[2],
+                )
                 for part in read["parts"]
             )
             manifest = cls(num_samples=read["num_samples"], run_sha256=read["run_sha256"], parts=tuple(parts))

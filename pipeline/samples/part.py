@@ -1,65 +1,90 @@
-"""One part: encoding samples as a Parquet file, and reading a file back with doubt."""
+"""One part: encoding samples as a Parquet file or a WebDataset shard, and reading a file back with doubt."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.errors import CorruptDataError
-from pipeline.samples.ledger import MAX_SAMPLES
-from pipeline.samples.schema import PROVENANCE_KEY, parquet_schema
+from pipeline.samples.ledger import MAX_SAMPLES, PartSuffix
+from pipeline.samples.schema import PROVENANCE_KEY, parquet_schema, raw_shape
+from pipeline.samples.tar_part import PROVENANCE_SHA256_KEY, decode_tar, encode_tar, provenance_sha256, samples_in_tar
 
 _ROW_GROUP_ROWS = 1024
 
 
-def encode_part(
-    *,
-    first: int,
-    images: Sequence[bytes],
-    labels: Sequence[int] | None,
-    provenance: Mapping[str, object],
-    extension: str = "png",
-) -> bytes:
-    """A Parquet file of samples first..first+len(images)-1; the same arguments give the same bytes.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartRows:
+    """What a part holds."""
+
+    first: int
+    """Index of the first sample."""
+    images: Sequence[bytes]
+    """Encoded images or raw pixels, at least one, in the order of their indices."""
+    labels: Sequence[int] | None = None
+    """One label an image, or None for unlabeled samples."""
+    keys: Sequence[str] | None = None
+    """One key of a condition an image, or None."""
+    extension: str = "png"
+    """The images' file extension, without a dot."""
+    shape: tuple[int, int, int] | None = None
+    """(height, width, channels) where `images` are raw pixels."""
+
+    def __post_init__(self) -> None:
+        rows = len(self.images)
+        if rows < 1 or self.first < 0 or self.first + rows > MAX_SAMPLES:
+            raise ValueError(
+                f"got first {self.first} and {rows} images, expected at least one image and rows within 0..{MAX_SAMPLES - 1}"
+            )
+        for name, values in (("labels", self.labels), ("keys", self.keys)):
+            if values is not None and len(values) != rows:
+                raise ValueError(f"got {len(values)} {name}, expected {rows}: one an image")
+        if not self.extension.isalnum():
+            raise ValueError(f"got the extension {self.extension!r}, expected letters and digits")
+
+
+def encode_part(rows: PartRows, provenance: Mapping[str, object], suffix: PartSuffix = "parquet") -> bytes:
+    """The file of a part; the same arguments give the same bytes.
 
     Args:
-        first: Index of the first sample.
-        images: Encoded images, at least one, in the order of their indices.
-        labels: One label an image, or None for unlabeled samples.
+        rows: The samples.
         provenance: How the samples were made: the spec of the run.
-        extension: The images' file extension, without a dot.
+        suffix: The kind of file.
 
     Raises:
         ConfigError: `provenance` holds something that JSON cannot.
-        ValueError: The numbers of images and labels differ, or a row would be out of range.
+        ValueError: Raw pixels in a tar.
     """
-    rows = len(images)
-    if rows < 1 or first < 0 or first + rows > MAX_SAMPLES:
-        raise ValueError(
-            f"got first {first} and {rows} images, expected at least one image and rows within 0..{MAX_SAMPLES - 1}"
-        )
-    if labels is not None and len(labels) != rows:
-        raise ValueError(f"got {len(labels)} labels, expected {rows}: one an image")
-    if not extension.isalnum():
-        raise ValueError(f"got the extension {extension!r}, expected letters and digits")
-    schema = parquet_schema(provenance)
-    paths = [f"{index:012d}.{extension}" for index in range(first, first + rows)]
-    image_type = schema.field("image").type
-    columns = [
-        pa.array(np.arange(first, first + rows, dtype=np.int64)),
-        pa.StructArray.from_arrays([pa.array(images, pa.binary()), pa.array(paths, pa.string())], fields=list(image_type)),
-        pa.nulls(rows, pa.int64()) if labels is None else pa.array([int(label) for label in labels], pa.int64()),
-    ]
+    if suffix == "tar":
+        if rows.shape is not None:
+            raise ValueError("got raw pixels for a tar, expected encoded images")
+        return encode_tar(rows.first, rows.images, rows.labels, rows.keys, rows.extension, provenance)
+    count = len(rows.images)
+    schema = parquet_schema(provenance, shape=rows.shape, keyed=rows.keys is not None)
+    columns: list[pa.Array] = [pa.array(np.arange(rows.first, rows.first + count, dtype=np.int64))]
+    if rows.shape is None:
+        paths = [f"{index:012d}.{rows.extension}" for index in range(rows.first, rows.first + count)]
+        pair = [pa.array(rows.images, pa.binary()), pa.array(paths, pa.string())]
+        columns.append(pa.StructArray.from_arrays(pair, fields=list(schema.field("image").type)))
+    else:
+        columns.append(pa.array(rows.images, schema.field("pixels").type))
+    labels = rows.labels
+    columns.append(pa.nulls(count, pa.int64()) if labels is None else pa.array([int(label) for label in labels], pa.int64()))
+    if rows.keys is not None:
+        columns.append(pa.array(rows.keys, pa.string()))
+    plain = ["index", "label", *(["key"] if rows.keys is not None else [])]
+    # Encoded images are compressed already; statistics on images would copy whole ones into the footer.
+    image_codecs = {"image.bytes": "NONE", "image.path": "ZSTD"} if rows.shape is None else {"pixels": "ZSTD"}
     sink = pa.BufferOutputStream()
     pq.write_table(
         pa.Table.from_arrays(columns, schema=schema),
         sink,
         row_group_size=_ROW_GROUP_ROWS,
-        # Images are compressed already; statistics on them would copy whole images into the footer.
-        compression={"index": "ZSTD", "image.bytes": "NONE", "image.path": "ZSTD", "label": "ZSTD"},  # pyright: ignore[reportArgumentType]
+        compression=dict.fromkeys(plain, "ZSTD") | image_codecs,  # pyright: ignore[reportArgumentType]
         use_dictionary=False,
-        write_statistics=["index", "label"],  # pyright: ignore[reportArgumentType]
+        write_statistics=plain,  # pyright: ignore[reportArgumentType]
         sorting_columns=[pq.SortingColumn(0)],
         write_page_checksum=True,
     )
@@ -67,11 +92,17 @@ def encode_part(
 
 
 def decode_part(data: bytes, uri: str) -> pa.Table:
-    """The table in a part's bytes, with its metadata.
+    """The table in a part's bytes, with its metadata; a shard's samples become the same columns.
+
+    Args:
+        data: The file.
+        uri: Where it lies; its ending says what kind of file it is.
 
     Raises:
-        CorruptDataError: The bytes are no Parquet file.
+        CorruptDataError: The bytes are no such file.
     """
+    if uri.endswith(".tar"):
+        return decode_tar(data, uri)
     try:
         return pq.read_table(pa.BufferReader(data), page_checksum_verification=True)
     except (pa.ArrowException, OSError) as error:
@@ -79,11 +110,13 @@ def decode_part(data: bytes, uri: str) -> pa.Table:
 
 
 def rows_in(data: bytes, uri: str) -> int:
-    """Number of rows of a part, from its footer alone.
+    """Number of rows of a part, from its footer or headers alone.
 
     Raises:
-        CorruptDataError: The bytes are no Parquet file.
+        CorruptDataError: The bytes are no such file.
     """
+    if uri.endswith(".tar"):
+        return samples_in_tar(data, uri)
     try:
         return pq.read_metadata(pa.BufferReader(data)).num_rows
     except (pa.ArrowException, OSError) as error:
@@ -99,19 +132,28 @@ def part_problems(table: pa.Table, *, first: int, rows: int, provenance: Mapping
         rows: Number of rows.
         provenance: The spec of the run, or None where it is not known.
     """
-    expected = parquet_schema({} if provenance is None else provenance)
+    shape = raw_shape(table.schema)
+    expected = parquet_schema({} if provenance is None else provenance, shape=shape, keyed="key" in table.schema.names)
     if not table.schema.equals(expected, check_metadata=False):
         return [f"got the columns {_columns(table.schema)}, expected {_columns(expected)}"]
     found, wanted = table.schema.metadata or {}, expected.metadata
     problems = []
-    if found.get(b"huggingface") != wanted[b"huggingface"]:
-        problems.append("got other Hugging Face metadata than those of index, image and label")
-    if provenance is not None and found.get(PROVENANCE_KEY) != wanted[PROVENANCE_KEY]:
-        problems.append("got a provenance other than run.json")
-    if not np.array_equal(table["index"].to_numpy(), np.arange(first, first + rows)):
+    if PROVENANCE_SHA256_KEY in found:
+        if provenance is not None and found[PROVENANCE_SHA256_KEY] != provenance_sha256(provenance).encode():
+            problems.append("got a provenance other than run.json")
+    else:
+        if found.get(b"huggingface") != wanted[b"huggingface"]:
+            problems.append("got other Hugging Face metadata than those of its columns")
+        if provenance is not None and found.get(PROVENANCE_KEY) != wanted[PROVENANCE_KEY]:
+            problems.append("got a provenance other than run.json")
+    # The number first: a damaged ledger may claim more rows than there is memory for.
+    if table.num_rows != rows or not np.array_equal(table["index"].to_numpy(), np.arange(first, first + rows)):
         problems.append(
             f"got {table.num_rows} rows with {_indices(table)}, expected {first}..{first + rows - 1} each once, in order"
         )
+    if shape is not None:
+        nulls = table["pixels"].null_count
+        return [*problems, f"got {nulls} rows without pixels, expected none"] if nulls else problems
     for column in ("bytes", "path"):
         if nulls := image_column(table, column).null_count:
             problems.append(f"got {nulls} rows without image {column}, expected none")

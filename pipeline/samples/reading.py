@@ -17,14 +17,19 @@ class Sample:
     index: int
     """Its number in the set, from 0."""
     image: bytes
-    """The encoded image."""
+    """The encoded image, or raw pixels."""
     label: int | None
     """The class it was made for; None: unlabeled."""
+    key: str | None = None
+    """The key of the condition it was made for, where the set has such."""
 
 
 def samples_of(table: pa.Table) -> Iterator[Sample]:
     """The rows of a part."""
-    columns = table["index"].to_pylist(), image_column(table, "bytes").to_pylist(), table["label"].to_pylist()
+    images = table["pixels"] if "pixels" in table.schema.names else image_column(table, "bytes")
+    columns = [table["index"].to_pylist(), images.to_pylist(), table["label"].to_pylist()]
+    if "key" in table.schema.names:
+        columns.append(table["key"].to_pylist())
     return (Sample(*row) for row in zip(*columns, strict=True))
 
 

@@ -1,15 +1,17 @@
 """A sample set that is being made: opened for a spec, filled part by part, published when it is complete."""
 
+import bisect
 import hashlib
 from collections.abc import Mapping
 
 from pipeline import storage
 from pipeline.errors import ConfigError, CorruptDataError, ResumeMismatch
 from pipeline.samples.card import dataset_card
+from pipeline.samples.contact_sheet import SHEET_NAME, contact_sheet
 from pipeline.samples.ledger import (
     MAX_SAMPLES,
-    PartRange,
     PartRecord,
+    PartSuffix,
     commit_name,
     gaps,
     in_order,
@@ -20,6 +22,10 @@ from pipeline.samples.ledger import (
 from pipeline.samples.manifest import Manifest, manifest_url
 from pipeline.samples.part import decode_part, part_problems, rows_in
 from pipeline.samples.run_spec import parse_spec, refuse_other_spec, run_url, spec_bytes
+from pipeline.samples.tar_part import index_json
+
+SHARD_INDEX_NAME = "index.json"
+"""Name of the index in the folder of shards, where training looks for it."""
 
 
 class SampleSet:
@@ -106,52 +112,61 @@ class SampleSet:
             records.append(parse_commit_name(found.url.rpartition("/")[2], found.url))
         return in_order(records, self.commits_url)
 
-    def commit(self, first: int, data: bytes, rows: int) -> PartRecord:
-        """The record of the part that holds rows first..first+rows-1 from now on.
+    def commit(self, first: int, data: bytes, rows: int, suffix: PartSuffix = "parquet") -> PartRecord:
+        """The record of the part that begins with row `first` from now on.
 
-        If the part is there already, whether from this writer before it was killed or from another one, it stays, and its
-        own digest is recorded.
+        If one is there already, whether from this writer before it was killed or from another one, it stays, and its own
+        digest is recorded. It may have another number of rows than asked for, where the other writer was to make another
+        number of samples.
 
         Args:
-            first: Index of the first row.
+            first: Index of the first row: a multiple of the part size, or the row after a committed part.
             data: The part, from `encode_part`.
             rows: Number of rows in it.
+            suffix: What kind of file it is.
 
         Raises:
             ValueError: `data` does not have `rows` rows.
             CorruptDataError: `data`, or what is there under its name, is not that part.
             StorageError: The store failed; the part may or may not be committed, and the call can be repeated.
         """
-        part_url = storage.join(self.data_url, part_name(first, rows))
+        part_url = storage.join(self.data_url, part_name(first, suffix))
         if (found_rows := rows_in(data, part_url)) != rows:
             raise ValueError(f"got a part of {found_rows} rows, expected {rows} ({part_url})")
-        record = _record(first, rows, data)
+        record = _record(first, rows, data, suffix)
         if not storage.put_once(part_url, data):
             found = storage.read_bytes(part_url)
             if found != data:
-                self._refuse_wrong(found, PartRange(first, rows), part_url)
-                record = _record(first, rows, found)
-        storage.put_once(storage.join(self.commits_url, commit_name(record)), b"")
+                record = self._record_of(first, found, suffix, part_url)
+        self._note(record)
         return record
 
     def adopt(self) -> list[PartRecord]:
         """Commit the parts that killed writers had put and not yet committed; returns the records of these.
 
-        A part that overlaps committed rows is left alone (`verify` reports it): it can never become part of the set.
-
-        Raises:
-            CorruptDataError: Such a part is not what its name says.
+        Files that are no part of this set, or overlap committed rows, are left alone: `verify` reports them, and so does
+        `commit` when it meets one under the name it wants.
         """
         taken = self.committed()
+        firsts = [record.first for record in taken]
         adopted = []
         for found in storage.list_objects(self.data_url):
-            span = parse_part_name(found.url.rpartition("/")[2])
-            if span is None or any(record.first < span.first + span.rows and span.first <= record.last for record in taken):
+            named = parse_part_name(found.url.rpartition("/")[2])
+            if named is None:
                 continue
-            data = storage.read_bytes(found.url)
-            self._refuse_wrong(data, span, found.url)
-            record = self.commit(span.first, data, span.rows)
-            taken.append(record)
+            first, suffix = named
+            place = bisect.bisect_right(firsts, first)
+            if place and taken[place - 1].last >= first:
+                continue  # committed, as nearly all are: nothing is read
+            try:
+                record = self._record_of(first, storage.read_bytes(found.url), suffix, found.url)
+            except CorruptDataError:
+                continue
+            if place < len(taken) and taken[place].first <= record.last:
+                continue
+            self._note(record)
+            taken.insert(place, record)
+            firsts.insert(place, first)
             adopted.append(record)
         return adopted
 
@@ -182,18 +197,35 @@ class SampleSet:
         run = storage.read_bytes(run_url(self.url))
         spec = parse_spec(run, run_url(self.url))
         manifest = Manifest(num_samples=num_samples, run_sha256=hashlib.sha256(run).hexdigest(), parts=tuple(records))
-        _put_if_other(storage.join(self.url, "README.md"), dataset_card(manifest, spec).encode())
+        if storage.exists(manifest_url(self.url)) and storage.read_bytes(manifest_url(self.url)) == manifest.to_bytes():
+            return manifest  # it goes last, so all else is there; and readers may hold it open
+        if records[0].suffix == "tar":
+            shards = [(record.name, record.rows, record.size_bytes) for record in records]
+            _put_if_other(storage.join(self.data_url, SHARD_INDEX_NAME), index_json(self.url.rpartition("/")[2], shards))
+        first_url = storage.join(self.data_url, records[0].name)
+        first_part = decode_part(storage.read_bytes(first_url), first_url)
+        sheet = contact_sheet(first_part)
+        if sheet is not None:
+            _put_if_other(storage.join(self.url, SHEET_NAME), sheet)
+        card = dataset_card(manifest, spec, first_part.schema, sheet=sheet is not None)
+        _put_if_other(storage.join(self.url, "README.md"), card.encode())
         _put_if_other(manifest_url(self.url), manifest.to_bytes())
         return manifest
 
-    def _refuse_wrong(self, data: bytes, span: PartRange, part_url: str) -> None:
-        problems = part_problems(decode_part(data, part_url), first=span.first, rows=span.rows, provenance=self.spec())
-        if problems:
-            raise CorruptDataError(problems[0], part_url)
+    def _record_of(self, first: int, data: bytes, suffix: PartSuffix, part_url: str) -> PartRecord:
+        """The record of what is there under a part's name, if it is a part of this set."""
+        table = decode_part(data, part_url)
+        problems = part_problems(table, first=first, rows=table.num_rows, provenance=self.spec())
+        if problems or not table.num_rows:
+            raise CorruptDataError(problems[0] if problems else "got a part without rows", part_url)
+        return _record(first, table.num_rows, data, suffix)
+
+    def _note(self, record: PartRecord) -> None:
+        storage.put_once(storage.join(self.commits_url, commit_name(record)), b"")
 
 
-def _record(first: int, rows: int, data: bytes) -> PartRecord:
-    return PartRecord(first=first, rows=rows, size_bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
+def _record(first: int, rows: int, data: bytes, suffix: PartSuffix) -> PartRecord:
+    return PartRecord(first=first, rows=rows, size_bytes=len(data), sha256=hashlib.sha256(data).hexdigest(), suffix=suffix)
 
 
 def _put_if_other(url: str, data: bytes) -> None:

@@ -14,6 +14,7 @@ from pipeline.samples.checks import (
     check_part,
     check_run,
 )
+from pipeline.samples.ledger import PartRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +39,8 @@ class VerifyReport:
     """Width and height of every image in pixels; None where none could be decoded."""
     problems: tuple[str, ...]
     """Each in one line; only the first hundred, and then how many more."""
+    broken: frozenset[PartRecord] = frozenset()
+    """Committed parts whose bytes are not those that were committed."""
 
     @property
     def ok(self) -> bool:
@@ -60,12 +63,13 @@ class VerifyReport:
         return "\n".join(lines)
 
 
-def verify(url: str, progress: Callable[[int, int], None] | None = None) -> VerifyReport:
+def verify(url: str, progress: Callable[[int, int], None] | None = None, *, decode_images: bool = True) -> VerifyReport:
     """What is there and what is wrong with it, from storage alone; one part in memory at a time.
 
     Args:
         url: The folder of a sample set.
         progress: Called after each part with the rows checked so far and the rows committed.
+        decode_images: Whether to decode every image; without, their bytes are still compared with the digests.
 
     Raises:
         PermanentStorageError: There is no sample set.
@@ -83,7 +87,7 @@ def verify(url: str, progress: Callable[[int, int], None] | None = None) -> Veri
     check_files(url, records, finished, findings)
     checked = 0
     for record in records:
-        check_part(url, record, spec, findings)
+        check_part(url, record, spec, findings, decode_images=decode_images)
         checked += record.rows
         if progress is not None:
             progress(checked, total)
@@ -97,4 +101,5 @@ def verify(url: str, progress: Callable[[int, int], None] | None = None) -> Veri
         label_counts=dict(sorted(findings.labels.items(), key=lambda item: (item[0] is None, item[0] or 0))),
         image_size=findings.image_size,
         problems=findings.all_problems(),
+        broken=frozenset(findings.broken),
     )

@@ -6,11 +6,12 @@ run of consecutive samples as one byte range; `decode_image` and `decode_label` 
 `index_file` (what is kept beside the shards), `jpeg` (the fast path of decoding).
 """
 
-from pipeline.shards.build import build_index
+from pipeline.shards.build import IndexedShard, build_index, found_shards, index_shard, join_shards
 from pipeline.shards.decode import decode_image, image_format
 from pipeline.shards.fields import RawSample, decode_label, has_label, image_field
-from pipeline.shards.index import DatasetMeta, ShardIndex, ShardInfo, sample_offsets
-from pipeline.shards.index_file import load_index, save_index
+from pipeline.shards.geometry import CENTER, Cut
+from pipeline.shards.index import DatasetMeta, MixedSource, ShardIndex, ShardInfo, sample_offsets
+from pipeline.shards.index_file import INDEX_NAME, load_index, save_index
 from pipeline.shards.open import open_data
 from pipeline.shards.pack import pack
 from pipeline.shards.read import read_samples
@@ -19,9 +20,14 @@ from pipeline.shards.sources import PACKAGED, image_folder, open_source
 from pipeline.shards.urls import expand_shards
 
 __all__ = [
+    "CENTER",
+    "INDEX_NAME",
     "PACKAGED",
+    "Cut",
     "DatasetMeta",
     "ImageSource",
+    "IndexedShard",
+    "MixedSource",
     "RawSample",
     "ShardIndex",
     "ShardInfo",
@@ -30,10 +36,13 @@ __all__ = [
     "decode_image",
     "decode_label",
     "expand_shards",
+    "found_shards",
     "has_label",
     "image_field",
     "image_folder",
     "image_format",
+    "index_shard",
+    "join_shards",
     "load_index",
     "open_data",
     "open_source",

@@ -1,14 +1,80 @@
 """An index made from the shards themselves, by reading their headers."""
 
+import hashlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline import storage
 from pipeline.errors import ConfigError
 from pipeline.shards.index import DatasetMeta, Progress, ShardIndex, ShardInfo
 from pipeline.shards.offsets import MemoryOffsets, scan_shard
 from pipeline.shards.places import base_name, folder_of, look_up
+from pipeline.storage import ObjectInfo
 
 _THREADS = 8  # hides the latency of a remote store; the parsing itself takes one core
+
+
+@dataclass(frozen=True, slots=True)
+class IndexedShard:
+    """One shard's part of an index."""
+
+    info: ShardInfo
+    """What the index says of it."""
+    offsets: NDArray[np.int64]
+    """int64 [num_samples + 1]: where its samples begin, and where the last one ends."""
+
+
+def index_shard(url: str, found: ObjectInfo, whole: bool = False) -> IndexedShard:
+    """One shard's part of an index, from its headers.
+
+    Args:
+        url: The shard.
+        found: What the store says of it.
+        whole: Whether to read all of it and take the digest of its bytes, as `pack` does.
+
+    Raises:
+        CorruptDataError: The shard is no tar, was cut, has no samples, or breaks the grouping rule.
+        StorageError: It could not be read.
+    """
+    scan = scan_shard(url, found.size)
+    samples = len(scan.offsets) - 1
+    digest = f"md5:{hashlib.md5(storage.read_bytes(url), usedforsecurity=False).hexdigest()}" if whole else scan.digest
+    info = ShardInfo(url=url, num_samples=samples, size_bytes=found.size, digest=digest, version=found.version)
+    return IndexedShard(info, scan.offsets)
+
+
+def found_shards(urls: Sequence[str]) -> list[ObjectInfo]:
+    """What the store says of each shard.
+
+    Raises:
+        ConfigError: A shard is missing.
+        StorageError: The store could not be asked.
+    """
+    infos = look_up(urls)
+    for url, info in zip(urls, infos, strict=True):
+        if info is None:
+            raise ConfigError(f"got the shard {url}, but there is no such object")
+    return [info for info in infos if info is not None]
+
+
+def join_shards(parts: Sequence[IndexedShard], *, name: str | None = None, meta: DatasetMeta | None = None) -> ShardIndex:
+    """The data set that indexed shards make, in this order.
+
+    Args:
+        parts: At least one.
+        name: What to call the data set; by default the name of the first shard's folder.
+        meta: Class names and image shape, where known.
+    """
+    return ShardIndex(
+        name=name or base_name(folder_of(parts[0].info.url)),
+        shards=tuple(part.info for part in parts),
+        offsets=MemoryOffsets(tuple(part.offsets for part in parts)),
+        meta=meta or DatasetMeta(),
+    )
 
 
 def build_index(
@@ -29,27 +95,14 @@ def build_index(
         CorruptDataError: A shard is no tar, was cut, has no samples, or breaks the grouping rule; named, with the offset.
         StorageError: A shard could not be read.
     """
-    infos = look_up(urls)
-    for url, info in zip(urls, infos, strict=True):
-        if info is None:
-            raise ConfigError(f"got the shard {url}, but there is no such object")
-    found = [info for info in infos if info is not None]
-    scans = []
+    found = found_shards(urls)
+    parts = []
     pool = ThreadPoolExecutor(_THREADS)
     try:
-        for scan in pool.map(lambda pair: scan_shard(pair[0], pair[1].size), zip(urls, found, strict=True)):
-            scans.append(scan)
+        for part in pool.map(index_shard, urls, found):
+            parts.append(part)
             if progress is not None:
-                progress(len(scans), len(urls))
+                progress(len(parts), len(urls))
     finally:
         pool.shutdown(cancel_futures=True)
-    shards = tuple(
-        ShardInfo(url=url, num_samples=len(scan.offsets) - 1, size_bytes=info.size, digest=scan.digest, version=info.version)
-        for url, info, scan in zip(urls, found, scans, strict=True)
-    )
-    return ShardIndex(
-        name=name or base_name(folder_of(urls[0])),
-        shards=shards,
-        offsets=MemoryOffsets(tuple(scan.offsets for scan in scans)),
-        meta=meta or DatasetMeta(),
-    )
+    return join_shards(parts, name=name, meta=meta)

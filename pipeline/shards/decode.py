@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from pipeline.errors import CorruptDataError
+from pipeline.shards.geometry import CENTER, Cut, cut_square, short_side_needed
 from pipeline.shards.jpeg import decode_jpeg, exif_orientation, is_jpeg, jpeg_size, upright
+from pipeline.shards.png import decode_png, png_size
 
 MAX_PIXELS = 89_478_485
 """Largest image decoded (a quarter GiB of RGB): a small file that claims more is taken for a decompression bomb."""
@@ -27,7 +29,14 @@ _HARMLESS = "extraneous bytes before marker"
 
 
 def decode_image(
-    data: bytes | memoryview, *, channels: int, size: int | None = None, uri: str = "<bytes>", offset: int | None = None
+    data: bytes | memoryview,
+    *,
+    channels: int,
+    size: int | None = None,
+    cut: Cut = CENTER,
+    out: NDArray[np.uint8] | None = None,
+    uri: str = "<bytes>",
+    offset: int | None = None,
 ) -> NDArray[np.uint8]:
     """Pixels, uint8 [H, W, channels], C-contiguous; [size, size, channels] when `size` is given.
 
@@ -37,8 +46,9 @@ def decode_image(
     Args:
         data: The image file's bytes.
         channels: 3 for RGB, 1 for grey.
-        size: When given, the short side is scaled to this many pixels (Lanczos) and the center square is cut out; an image
-            of that size is not resampled.
+        size: When given, a square is cut out and scaled to this many pixels a side (Lanczos), where it has another size.
+        cut: Which square; the largest from the middle where nothing is said. Used with `size` only.
+        out: uint8 [size, size, channels], where the result is put and returned; with `size` only.
         uri: Where the bytes come from, for error messages.
         offset: Byte position there.
 
@@ -50,12 +60,19 @@ def decode_image(
     view = memoryview(data)
     if not view:
         raise CorruptDataError("image has 0 bytes", uri, offset)
-    pixels = _decode_jpeg(view, channels, size, uri, offset) if is_jpeg(view) else None
+    least = None if size is None else short_side_needed(size, cut)
+    # A JPEG of the very size is decoded in place.
+    into = out if cut == CENTER else None
+    pixels = _decode_jpeg(view, channels, least, into, uri, offset) if is_jpeg(view) else _decode_png(view, channels)
     if pixels is None:
         pixels = _pixels(_open(view, uri, offset), channels, uri, offset)
     if size is not None:
-        pixels = _center_square(pixels, size)
-    return np.ascontiguousarray(pixels)
+        pixels = cut_square(pixels, size, cut)
+    if out is None:
+        return np.ascontiguousarray(pixels)
+    if not np.may_share_memory(pixels, out):
+        out[...] = pixels
+    return out
 
 
 def image_format(data: bytes | memoryview, *, uri: str = "<bytes>", offset: int | None = None) -> tuple[str, int]:
@@ -74,18 +91,33 @@ def image_format(data: bytes | memoryview, *, uri: str = "<bytes>", offset: int 
     return image.format or "", 1 if grey else 3
 
 
-def _decode_jpeg(view: memoryview, channels: int, size: int | None, uri: str, offset: int | None) -> NDArray[np.uint8] | None:
+def _decode_jpeg(
+    view: memoryview, channels: int, least: int | None, out: NDArray[np.uint8] | None, uri: str, offset: int | None
+) -> NDArray[np.uint8] | None:
     # None when the file is sound but not for this decoder: CMYK, or harmless stray bytes.
     try:
         height, width, color_space = jpeg_size(view)
         _check_pixels(width, height, uri, offset)
         if color_space not in ("Gray", "YCbCr", "RGB"):
             return None
-        return upright(decode_jpeg(view, channels, size), exif_orientation(view))
+        orientation = exif_orientation(view)
+        if out is not None and orientation == 1 and out.shape[:2] == (height, width) and out.flags.c_contiguous:
+            return decode_jpeg(view, channels, None, out)
+        return upright(decode_jpeg(view, channels, least), orientation)
     except (ValueError, KeyError) as error:  # simplejpeg looks up the coding that a damaged header claims
         if _HARMLESS in str(error):
             return None
         raise CorruptDataError(f"damaged JPEG: {error}", uri, offset) from None
+
+
+def _decode_png(view: memoryview, channels: int) -> NDArray[np.uint8] | None:
+    # None when the bytes are for Pillow: no PNG, another kind of PNG, one too large, damaged, or color that becomes grey.
+    data = bytes(view)
+    found = png_size(data)
+    if found is None or found[0] * found[1] > MAX_PIXELS or found[2] > channels:
+        return None
+    pixels = decode_png(data, *found)
+    return pixels if pixels is None or found[2] == channels else np.repeat(pixels, channels, axis=2)
 
 
 def _open(view: memoryview, uri: str, offset: int | None) -> Image.Image:
@@ -138,16 +170,3 @@ def _upper_byte(image: Image.Image) -> Image.Image:
     if values.min() < 0 or values.max() > 0xFFFF:
         raise ValueError(f"grey values from {values.min()} to {values.max()}, expected 0 to 65535")
     return Image.fromarray((values >> 8).astype(np.uint8))
-
-
-def _center_square(pixels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    height, width = pixels.shape[:2]
-    side = min(height, width)
-    if side == size:
-        top, left = (height - size) // 2, (width - size) // 2
-        return pixels[top : top + size, left : left + size]
-    # One resampling step straight from the center square: nothing outside it is computed.
-    image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else np.ascontiguousarray(pixels))
-    left, top = (width - side) / 2, (height - side) / 2
-    square = np.asarray(image.resize((size, size), Image.Resampling.LANCZOS, box=(left, top, left + side, top + side)))
-    return square.reshape(size, size, pixels.shape[2])

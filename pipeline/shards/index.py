@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import ConfigError
-from pipeline.shards.offsets import MemoryOffsets, SidecarOffsets, WalkedOffsets
+from pipeline.shards.offsets import Offsets
 from pipeline.shards.places import base_name
 
 Progress = Callable[[int, int], None]
@@ -55,6 +55,20 @@ class DatasetMeta:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class MixedSource:
+    """One of several data sets that are mixed: consecutive shards of the index."""
+
+    name: str
+    """What the data set is called."""
+
+    num_shards: int
+    """Shards of the index that are its."""
+
+    weight: int
+    """Samples of it in as many samples as the sum of all weights; at least 1."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ShardIndex:
     """A data set: an ordered list of shards and the way to the byte range of any of their samples."""
 
@@ -64,11 +78,14 @@ class ShardIndex:
     shards: tuple[ShardInfo, ...]
     """In the order that sample numbers count through them."""
 
-    offsets: MemoryOffsets | SidecarOffsets | WalkedOffsets = field(repr=False, compare=False)
+    offsets: Offsets = field(repr=False, compare=False)
     """Where the samples' byte offsets are kept; read them with `sample_offsets`."""
 
     meta: DatasetMeta = field(default_factory=DatasetMeta)
     """Class names and image shape, where known."""
+
+    sources: tuple[MixedSource, ...] = ()
+    """The data sets that the shards belong to, in order, when several are mixed; empty for one data set."""
 
     starts: NDArray[np.int64] = field(init=False, repr=False, compare=False)
     """int64 [num_shards + 1]: samples before each shard; the last is the number of samples."""
@@ -92,12 +109,13 @@ class ShardIndex:
         return sum(shard.size_bytes for shard in self.shards)
 
     def fingerprint(self) -> str:
-        """sha256, 64 hex digits, over every shard's base name, sample count, size and digest, in order.
+        """sha256, 64 hex digits, over every shard's base name, sample count, size and digest, in order, and the weights.
 
         The same wherever the shards are stored; another one when a shard was added, moved or repacked. Shards with an index
         and the same shards without one differ, as an index can know the shards' bytes and headers alone cannot.
         """
         entries = [[base_name(shard.url), shard.num_samples, shard.size_bytes, shard.digest] for shard in self.shards]
+        entries += [[source.num_shards, source.weight] for source in self.sources]
         return hashlib.sha256(json.dumps(entries, separators=(",", ":")).encode()).hexdigest()
 
     def select(self, numbers: Sequence[int]) -> "ShardIndex":

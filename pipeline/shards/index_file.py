@@ -17,6 +17,7 @@ from pipeline.errors import ConfigError, CorruptDataError
 from pipeline.shards.index import DatasetMeta, ShardIndex, ShardInfo, sample_offsets
 from pipeline.shards.offsets import SIDECAR_NAME, SidecarOffsets, WalkedOffsets, encode_sidecar
 from pipeline.shards.places import base_name, folder_of, relative, resolve
+from pipeline.shards.versions import save_versions
 
 INDEX_NAME = "index.json"
 """The index's name in a folder of shards."""
@@ -94,10 +95,10 @@ def load_index(url: str) -> ShardIndex:
 
 
 def save_index(index: ShardIndex, folder: str) -> str:
-    """Write `index.json` and its sidecar into a folder, the index last; returns the index's URL.
+    """Write `index.json`, its sidecar and the shards' versions into a folder, the index last; returns the index's URL.
 
-    The bytes depend on the index and, through relative URLs, on the folder's place; nothing else. Files already there are
-    replaced.
+    The bytes of the first two depend on the index and, through relative URLs, on the folder's place; nothing else. Files
+    already there are replaced.
 
     Args:
         index: The data set; offsets that are not in memory are read first.
@@ -110,6 +111,7 @@ def save_index(index: ShardIndex, folder: str) -> str:
     folder = storage.absolute_url(folder)
     sidecar, text = encode_index(index, folder)
     storage.put_replace(storage.join(folder, SIDECAR_NAME), sidecar)
+    save_versions(folder, index.fingerprint(), index.shards)
     url = storage.join(folder, INDEX_NAME)
     storage.put_replace(url, text)
     return url

@@ -24,7 +24,9 @@ def jpeg_size(data: memoryview) -> tuple[int, int, str]:
     return int(height), int(width), color_space
 
 
-def decode_jpeg(data: memoryview, channels: int, short_side: int | None) -> NDArray[np.uint8]:
+def decode_jpeg(
+    data: memoryview, channels: int, short_side: int | None, out: NDArray[np.uint8] | None = None
+) -> NDArray[np.uint8]:
     """uint8 [H, W, channels], as stored, before any EXIF turn.
 
     Args:
@@ -32,13 +34,19 @@ def decode_jpeg(data: memoryview, channels: int, short_side: int | None) -> NDAr
         channels: 3 for RGB, 1 for grey (the file's own luminance).
         short_side: When given, the picture may come back smaller, by the factors that libjpeg reaches for nothing, but never
             with a side shorter than this.
+        out: Where the pixels go, C-contiguous, of the picture's full size.
 
     Raises:
         ValueError: The file is damaged in any way that libjpeg notices, cut files included.
     """
     least = short_side or 0
     return simplejpeg.decode_jpeg(
-        data, colorspace="RGB" if channels == 3 else "GRAY", min_height=least, min_width=least, min_factor=2 if least else 1
+        data,
+        colorspace="RGB" if channels == 3 else "GRAY",
+        min_height=least,
+        min_width=least,
+        min_factor=2 if least else 1,
+        buffer=out,
     )
 
 

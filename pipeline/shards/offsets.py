@@ -7,6 +7,7 @@ the 32 bytes of the index's fingerprint, so that offsets of other shards are ref
 
 import hashlib
 import io
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -97,6 +98,32 @@ class WalkedOffsets:
     def select(self, numbers: Sequence[int]) -> "WalkedOffsets":
         """The same: nothing is stored."""
         return self
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class JoinedOffsets:
+    """The offsets of several data sets, one after another."""
+
+    parts: "tuple[Offsets, ...]"
+    """Those of each data set."""
+
+    first_shards: tuple[int, ...]
+    """Number of the first shard of each."""
+
+    def of_shard(self, shard: int, url: str, size_bytes: int, num_samples: int) -> NDArray[np.int64]:
+        """The offsets of shard number `shard`, counted through all data sets."""
+        part = bisect_right(self.first_shards, shard) - 1
+        return self.parts[part].of_shard(shard - self.first_shards[part], url, size_bytes, num_samples)
+
+    def select(self, numbers: Sequence[int]) -> "JoinedOffsets":
+        """The offsets of only these shards."""
+        chosen = [bisect_right(self.first_shards, number) - 1 for number in numbers]
+        pairs = zip(chosen, numbers, strict=True)
+        parts = tuple(self.parts[part].select([number - self.first_shards[part]]) for part, number in pairs)
+        return JoinedOffsets(parts, tuple(range(len(parts))))
+
+
+Offsets = MemoryOffsets | SidecarOffsets | WalkedOffsets | JoinedOffsets
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -7,8 +7,10 @@ from pipeline.errors import ConfigError, CorruptDataError
 from pipeline.shards.build import build_index
 from pipeline.shards.index import Progress, ShardIndex
 from pipeline.shards.index_file import INDEX_NAME, PACKING_NAME, load_index
-from pipeline.shards.places import folder_of, look_up
+from pipeline.shards.mixture import is_mixture, load_mixture, mixed
+from pipeline.shards.places import base_name, folder_of, look_up
 from pipeline.shards.urls import expand_shards, unfinished
+from pipeline.shards.versions import VERSIONS_NAME, load_versions
 
 
 def open_data(spec: str, *, progress: Progress | None = None) -> ShardIndex:
@@ -18,17 +20,21 @@ def open_data(spec: str, *, progress: Progress | None = None) -> ShardIndex:
     pattern when the `index.json` of their folder knows them all. Other shards have their headers read.
 
     Args:
-        spec: As `expand_shards`.
+        spec: As `expand_shards`, or a mixture file (`load_mixture`).
         progress: Called as (shards done, shards in all) while headers are read.
 
     Raises:
         ConfigError: `spec` names nothing usable, a shard that the index names is missing, or a folder holds shards that its
             index does not name.
-        CorruptDataError: The index or a shard is damaged, or a shard's size is not the one in the index; named.
+        CorruptDataError: The index or a shard is damaged, or a shard has another size than in the index, or another version
+            than when it was indexed at this place; named.
         StorageError: The store could not be read.
     """
-    urls = expand_shards(spec)
     url = storage.absolute_url(spec)
+    if is_mixture(url):
+        parts = [(name, weight, open_data(data, progress=progress)) for name, data, weight in load_mixture(url)]
+        return mixed(parts, name=base_name(url))
+    urls = expand_shards(spec)
     if url.endswith(".json"):
         return _checked(load_index(url), url)
     folder = url if storage.is_folder(url) else folder_of(urls[0])
@@ -50,11 +56,12 @@ def open_data(spec: str, *, progress: Progress | None = None) -> ShardIndex:
         return _checked(index, index_url)
     if unknown:
         return build_index(urls, progress=progress)
-    return _checked(index.select([numbers[shard] for shard in urls]), index_url)
+    return _checked(index.select([numbers[shard] for shard in urls]), index_url, index.fingerprint())
 
 
-def _checked(index: ShardIndex, index_url: str) -> ShardIndex:
+def _checked(index: ShardIndex, index_url: str, fingerprint: str | None = None) -> ShardIndex:
     # The index with every shard's present version, after every shard proved to have the size it had when it was indexed.
+    known = load_versions(storage.join(folder_of(index_url), VERSIONS_NAME), fingerprint or index.fingerprint())
     shards = []
     for shard, info in zip(index.shards, look_up([shard.url for shard in index.shards]), strict=True):
         if info is None:
@@ -62,6 +69,12 @@ def _checked(index: ShardIndex, index_url: str) -> ShardIndex:
         if info.size != shard.size_bytes:
             raise CorruptDataError(
                 f"shard has {info.size} bytes, {index_url} says {shard.size_bytes}: it changed after it was indexed", shard.url
+            )
+        if info.version and known.get(shard.url, info.version) != info.version:
+            raise CorruptDataError(
+                f"shard is of version {info.version}, {index_url} was made from {known[shard.url]}: it was written again after "
+                "it was indexed; run jobs/index.py to take it as it is",
+                shard.url,
             )
         shards.append(replace(shard, version=info.version))
     return replace(index, shards=tuple(shards))

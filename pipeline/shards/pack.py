@@ -8,6 +8,7 @@ all is there.
 import hashlib
 import io
 import json
+from dataclasses import replace
 from itertools import islice
 
 from pipeline import storage
@@ -15,9 +16,10 @@ from pipeline.errors import ConfigError, ResumeMismatch
 from pipeline.shards.index import DatasetMeta, Progress, ShardIndex, ShardInfo
 from pipeline.shards.index_file import INDEX_NAME, PACKING_NAME, encode_index
 from pipeline.shards.offsets import SIDECAR_NAME, MemoryOffsets, scan_members
-from pipeline.shards.places import base_name
+from pipeline.shards.places import base_name, look_up
 from pipeline.shards.source import ImageSource, SourceImage
 from pipeline.shards.tar_walk import walk_tar
+from pipeline.shards.versions import save_versions
 
 
 def pack(
@@ -76,6 +78,9 @@ def pack(
     index = ShardIndex(name=name, shards=tuple(shards), offsets=MemoryOffsets(tuple(arrays)), meta=meta)
     sidecar, text = encode_index(index, folder)
     _put_same(storage.join(folder, SIDECAR_NAME), sidecar)
+    infos = look_up([shard.url for shard in shards])
+    found = [replace(shard, version=info.version) for shard, info in zip(shards, infos, strict=True) if info]
+    save_versions(folder, index.fingerprint(), found)
     _put_same(storage.join(folder, INDEX_NAME), text)
     storage.remove_tree(storage.join(folder, PACKING_NAME))
     return index

@@ -30,7 +30,7 @@ def read_samples(index: ShardIndex, shard: int, start: int, stop: int) -> list[R
         return []
     offsets = sample_offsets(index, shard)
     first, last = int(offsets[start]), int(offsets[stop])
-    data = memoryview(storage.read_range(info.url, first, last))
+    data = memoryview(storage.read_range(info.url, first, last, version=info.version))
     samples = [
         RawSample(key, {field: data[at - first : at - first + size] for field, at, size in spans}, info.url, begins)
         for key, begins, spans in group_members(walk_tar(data, info.url, start=first, has_end_marker=False), info.url)

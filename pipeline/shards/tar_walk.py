@@ -28,13 +28,16 @@ Member = tuple[str, int, int, int]
 
 `header_offset` is where the member begins, that is at its PAX or long-name record when it has one."""
 
+Bytes = bytes | bytearray | memoryview
+"""What holds bytes."""
+
 _ZERO_BLOCK = bytes(BLOCK_BYTES)
 _REGULAR = b"0\x007"  # file, file in v7 archives, contiguous file
 _DATALESS = b"123456"  # links, devices, folders, pipes: a size there does not mean that data follows
 _PAX_LENGTH = re.compile(rb"(\d{1,20}) ")
 
 
-def walk_tar(data: bytes | memoryview, uri: str, *, start: int = 0, has_end_marker: bool = True) -> Iterator[Member]:
+def walk_tar(data: Bytes, uri: str, *, start: int = 0, has_end_marker: bool = True) -> Iterator[Member]:
     """The regular files of a tar archive, or of a slice of one, that lies in memory.
 
     Args:
@@ -56,7 +59,7 @@ def walk_tar(data: bytes | memoryview, uri: str, *, start: int = 0, has_end_mark
 
 
 def walk_tar_ranges(
-    read: Callable[[int, int], bytes], size: int, uri: str, *, chunk_bytes: int = CHUNK_BYTES
+    read: Callable[[int, int], Bytes], size: int, uri: str, *, chunk_bytes: int = CHUNK_BYTES
 ) -> Iterator[Member]:
     """The regular files of a whole tar archive behind ranged reads; data longer than a chunk is never fetched.
 
@@ -76,10 +79,15 @@ def walk_tar_ranges(
 
 
 def _walk(
-    read: Callable[[int, int], bytes | memoryview], start: int, end: int, chunk_bytes: int, uri: str, has_end_marker: bool
+    read: Callable[[int, int], Bytes],
+    start: int,
+    end: int,
+    chunk_bytes: int,
+    uri: str,
+    has_end_marker: bool,
 ) -> Iterator[Member]:
     position = start
-    chunk: bytes | memoryview = b""
+    chunk: Bytes = b""
     chunk_start = start
     begins = -1  # where the member that the coming header belongs to begins, once an extension record announced it
     long_name: str | None = None
@@ -221,9 +229,7 @@ def _refuse_unsupported(fields: dict[str, str], keys: tuple[str, ...], uri: str,
             raise CorruptDataError(f"PAX field {key!r} is not supported here", uri, offset)
 
 
-def _refuse_second_archive(
-    read: Callable[[int, int], bytes | memoryview], position: int, end: int, chunk_bytes: int, uri: str
-) -> None:
+def _refuse_second_archive(read: Callable[[int, int], Bytes], position: int, end: int, chunk_bytes: int, uri: str) -> None:
     # Archives joined with `cat` go on after the marker; tar readers stop there and would lose those members silently.
     while position < end:
         tail = bytes(read(position, min(position + chunk_bytes, end)))

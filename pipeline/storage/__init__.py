@@ -3,10 +3,14 @@
 What lives here: addresses (`absolute_url`, `join`, `is_local`), reading (`read_bytes`, `read_range`), looking
 (`exists`, `is_folder`, `info`, `list_objects`, `glob`) and the three ways to change a store (`put_once`,
 `put_replace`, `remove_tree`). An object becomes visible whole or not at all, a short read is an error, and
-transient faults are retried, bounded and counted (`retries`).
+transient faults are retried, bounded and counted (`counts`). A ranged read that breaks off goes on at the byte
+reached, in the same version of the object; a store that asks to slow down is asked more slowly by the whole process.
+`honours_put_once` finds stores that break the promise of `put_once`; `leased` keeps a second job out of a folder.
 """
 
+from pipeline.storage.counts import StorageCounts, counts
 from pipeline.storage.info import ObjectInfo
+from pipeline.storage.lease import Fence, LeaseTiming, leased
 from pipeline.storage.objects import (
     exists,
     glob,
@@ -19,24 +23,30 @@ from pipeline.storage.objects import (
     read_range,
     remove_tree,
 )
-from pipeline.storage.retry import RetryPolicy, retries
+from pipeline.storage.probe import honours_put_once
+from pipeline.storage.retry import RetryPolicy
 from pipeline.storage.urls import absolute_url, is_local, join
 
 __all__ = [
+    "Fence",
+    "LeaseTiming",
     "ObjectInfo",
     "RetryPolicy",
+    "StorageCounts",
     "absolute_url",
+    "counts",
     "exists",
     "glob",
+    "honours_put_once",
     "info",
     "is_folder",
     "is_local",
     "join",
+    "leased",
     "list_objects",
     "put_once",
     "put_replace",
     "read_bytes",
     "read_range",
     "remove_tree",
-    "retries",
 ]

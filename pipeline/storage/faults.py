@@ -12,6 +12,7 @@ from functools import cache
 from pipeline.errors import PermanentStorageError, StorageError, TransientStorageError
 
 _TRANSIENT_STATUS = frozenset({408, 409, 425, 429, 500, 502, 503, 504})  # 409: two conditional puts met; ask again
+_THROTTLE_STATUS = frozenset({429, 503})
 _MISSING_STATUS = frozenset({404, 410})
 # EBUSY and EREMOTEIO are what s3fs makes of 503 (SlowDown) and 500.
 _TRANSIENT_ERRNO = frozenset(
@@ -45,6 +46,7 @@ def _client_errors() -> tuple[tuple[type[Exception], ...], tuple[type[Exception]
     import aiohttp
     import botocore.exceptions
     import botocore.parsers
+    import urllib3.exceptions
 
     transient = (
         aiohttp.ClientConnectionError,
@@ -53,13 +55,22 @@ def _client_errors() -> tuple[tuple[type[Exception], ...], tuple[type[Exception]
         botocore.exceptions.HTTPClientError,
         botocore.exceptions.IncompleteReadError,
         botocore.parsers.ResponseParserError,
+        urllib3.exceptions.NewConnectionError,
+        urllib3.exceptions.ProtocolError,
+        urllib3.exceptions.TimeoutError,
     )
-    return transient, (aiohttp.ClientError, botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError)
+    others = (
+        aiohttp.ClientError,
+        botocore.exceptions.BotoCoreError,
+        botocore.exceptions.ClientError,
+        urllib3.exceptions.HTTPError,
+    )
+    return transient, others
 
 
 def _is_client_error(error: BaseException, *, transient: bool) -> bool:
     """Whether the error is one of the network clients' own (the transient ones, or any)."""
-    if type(error).__module__.partition(".")[0] not in {"aiobotocore", "aiohttp", "botocore"}:
+    if type(error).__module__.partition(".")[0] not in {"aiobotocore", "aiohttp", "botocore", "urllib3"}:
         return False
     transient_types, other_types = _client_errors()
     return isinstance(error, transient_types if transient else transient_types + other_types)
@@ -101,6 +112,53 @@ def is_transient(error: BaseException) -> bool:
         if _is_client_error(link, transient=True):
             return True
     return False
+
+
+def is_throttle(error: BaseException) -> bool:
+    """Whether the store asks for fewer requests."""
+    return http_status(error) in _THROTTLE_STATUS or _s3_code(error) == "SlowDown"
+
+
+def is_timeout(error: BaseException) -> bool:
+    """Whether the store stayed silent for too long."""
+    # By name: every client has classes of its own for this, and not all of them are a builtin TimeoutError.
+    return any(isinstance(link, TimeoutError) or "Timeout" in type(link).__name__ for link in _chain(error))
+
+
+def retry_after_s(error: BaseException) -> float:
+    """How long the store wants to be left alone, in seconds; 0 where it does not say, or says a date."""
+    for link in _chain(error):
+        response = getattr(link, "response", None)
+        said = getattr(link, "retry_after", None)  # ours
+        if isinstance(response, dict):  # botocore
+            said = response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("retry-after")
+        elif said is None:  # aiohttp
+            said = (getattr(link, "headers", None) or {}).get("Retry-After")
+        if said and str(said).strip().isdigit():
+            return float(said)
+    return 0.0
+
+
+def changed(url: str, got: str, expected: str) -> PermanentStorageError:
+    """The error for an object that is not the one that was looked at before.
+
+    Args:
+        url: The object.
+        got: Its version now; empty where the store only says that it is another.
+        expected: The version it had.
+    """
+    return PermanentStorageError(f"the object changed: got version {got or 'unknown'}, expected {expected}", url)
+
+
+def short_range(url: str, size: int, end: int) -> PermanentStorageError:
+    """The error for a range that goes beyond the object.
+
+    Args:
+        url: The object.
+        size: Where the object ends, in bytes.
+        end: Where the range ends.
+    """
+    return PermanentStorageError(f"read_range: the object ends at byte {size}, expected at least {end} bytes", url)
 
 
 def is_missing(error: BaseException) -> bool:

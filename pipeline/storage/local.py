@@ -13,7 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.errors import PermanentStorageError
+from pipeline.storage.faults import short_range
 from pipeline.storage.info import ObjectInfo
+from pipeline.storage.ranges import OpenRange
 
 _PARTIAL_NAME = re.compile(r"\.[^/]+\.[0-9a-f]{16}\.partial")
 _NO_LINKS_ERRNO = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS})
@@ -48,15 +50,9 @@ class LocalStore:
         """The whole file."""
         return Path(path).read_bytes()
 
-    def read_range(self, path: str, start: int, end: int) -> bytes:
-        """Bytes start..end-1, fewer where the file is shorter."""
-        with Path(path).open("rb", buffering=0) as file:
-            file.seek(start)
-            pieces = []
-            while start < end and (piece := file.read(end - start)):
-                pieces.append(piece)
-                start += len(piece)
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    def open_range(self, url: str, start: int, end: int, version: str) -> OpenRange:
+        """Opens the file for a range; what is read is of the file that was opened, whatever is renamed over it."""
+        return _FileRange(url, start, end)
 
     def put_once(self, path: str, data: bytes) -> bool:
         """Create the file with this content; False if the name was taken."""
@@ -102,6 +98,32 @@ class LocalStore:
             raise IsADirectoryError(errno.EISDIR, "is a folder, expected a free name or a file")
 
 
+class _FileRange:
+    """A range of an open file."""
+
+    def __init__(self, path: str, start: int, end: int) -> None:
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._at = start
+        try:
+            stat = os.fstat(self._descriptor)
+            if stat.st_size < end:
+                raise short_range(path, stat.st_size, end)
+        except BaseException:
+            self.close()
+            raise
+        self.version = _version(stat)
+
+    def readinto(self, into: memoryview) -> int:
+        """Puts the next bytes at the start of `into`."""
+        got = os.preadv(self._descriptor, [into], self._at)
+        self._at += got
+        return got
+
+    def close(self) -> None:
+        """Closes the file."""
+        os.close(self._descriptor)
+
+
 def _stat_or_none(path: str) -> os.stat_result | None:
     """Unlike os.path.exists, tells a missing name from one that may not be looked at."""
     try:
@@ -114,8 +136,12 @@ def _is_partial(name: str) -> bool:
     return _PARTIAL_NAME.fullmatch(name) is not None
 
 
+def _version(stat: os.stat_result) -> str:
+    return str(stat.st_mtime_ns)
+
+
 def _object_info(path: str, stat: os.stat_result) -> ObjectInfo:
-    return ObjectInfo(url=path, size=stat.st_size, version=str(stat.st_mtime_ns))
+    return ObjectInfo(url=path, size=stat.st_size, version=_version(stat))
 
 
 def _walk(path: str, recursive: bool) -> Iterator[ObjectInfo]:

@@ -1,8 +1,8 @@
 """The operations on objects: the right store for a URL, retries around it, the same promises everywhere."""
 
-from pipeline.errors import PermanentStorageError
 from pipeline.storage.info import ObjectInfo
 from pipeline.storage.local import LocalStore
+from pipeline.storage.ranges import fetch_range
 from pipeline.storage.remote import RemoteStore
 from pipeline.storage.retry import retrying
 from pipeline.storage.urls import absolute_url, is_local
@@ -80,27 +80,28 @@ def read_bytes(url: str) -> bytes:
     return retrying("read_bytes", url, lambda: store.read_bytes(url))
 
 
-def read_range(url: str, start: int, end: int) -> bytes:
+def read_range(url: str, start: int, end: int, *, version: str = "") -> bytearray:
     """Exactly the bytes start..end-1 of an object; an empty range is empty without asking the store.
+
+    After a transient fault reading goes on at the byte reached, in the same version of the object.
 
     Args:
         url: The object.
         start: First byte, from 0.
         end: One past the last byte, at least `start`.
+        version: The version that is wanted, as `info` told it; empty for the present one, whichever it is.
 
     Raises:
-        PermanentStorageError: The object is missing or ends before `end`: a short read is never handed on.
+        PermanentStorageError: The object is missing, is of another version, or ends before `end`: a short read is never
+            handed on.
         TransientStorageError: The store did not answer.
     """
     if not 0 <= start <= end:
         raise ValueError(f"got the range [{start}, {end}), expected 0 <= start <= end")
     if start == end:
-        return b""
+        return bytearray()
     store, url = _find(url)
-    data = retrying("read_range", url, lambda: store.read_range(url, start, end))
-    if len(data) != end - start:
-        raise PermanentStorageError(f"read_range: got {len(data)} bytes, expected {end - start} of [{start}, {end})", url)
-    return data
+    return fetch_range(store, url, start, end, version)
 
 
 def put_once(url: str, data: bytes) -> bool:

@@ -8,19 +8,47 @@ from typing import Any
 from fsspec.core import url_to_fs
 
 from pipeline.errors import ConfigError, PermanentStorageError
-from pipeline.storage.faults import is_missing, is_name_taken
+from pipeline.storage.faults import is_missing, is_name_taken, short_range
 from pipeline.storage.info import ObjectInfo
+from pipeline.storage.ranges import OpenRange
 from pipeline.storage.urls import scheme_of
+from pipeline.storage.web_ranges import HttpClient, S3Client
 
 _CONNECT_TIMEOUT_S = 10
 _READ_TIMEOUT_S = 60
+RANGE_TIMEOUT_S = 20.0
+"""A range whose next bytes do not come in this time is asked for again: unlike a put, it is cheap to repeat."""
 _S3_SCHEMES = frozenset({"s3", "s3a"})
 _HTTP_SCHEMES = frozenset({"http", "https"})
 # Stores whose fsspec file system makes an object visible whole, and has a create that fails where the name is taken.
 _WRITABLE_SCHEMES = _S3_SCHEMES | {"memory", "gs", "gcs", "abfs", "abfss", "az"}
 _SINGLE_PUT_CHUNK_BYTES = 5 * 2**29  # s3fs uploads in one PUT below twice this: S3's limit of 5 GiB
+_BLOCK_BYTES = 8 * 2**20
+_HTTP = HttpClient(_CONNECT_TIMEOUT_S, RANGE_TIMEOUT_S)
+_S3 = S3Client(_CONNECT_TIMEOUT_S, RANGE_TIMEOUT_S)
 # memory:// looks for the name and then stores: two steps that threads must not interleave.
 _memory_lock = threading.Lock()
+
+
+class _BlockRange:
+    """A range read block by block, for file systems that have no way to send one as it comes."""
+
+    def __init__(self, fs: Any, path: str, start: int, end: int, version: str) -> None:
+        self._fs, self._path, self._at, self._end = fs, path, start, end
+        self.version = version
+
+    def readinto(self, into: memoryview) -> int:
+        """Puts the next block at the start of `into`."""
+        size = min(_BLOCK_BYTES, self._end - self._at, len(into))
+        data = self._fs.cat_file(self._path, start=self._at, end=self._at + size)
+        if len(data) < size:
+            raise short_range(self._path, self._at + len(data), self._end)
+        into[:size] = data
+        self._at += size
+        return size
+
+    def close(self) -> None:
+        """Nothing is held."""
 
 
 class RemoteStore:
@@ -78,10 +106,17 @@ class RemoteStore:
         fs, path = _open(url)
         return fs.cat_file(path)
 
-    def read_range(self, url: str, start: int, end: int) -> bytes:
-        """Bytes start..end-1, fewer where the object is shorter."""
+    def open_range(self, url: str, start: int, end: int, version: str) -> OpenRange:
+        """Asks for a range of one version of an object."""
+        scheme = scheme_of(url)
+        if scheme in _HTTP_SCHEMES:
+            body, headers = _HTTP.open_range(url, start, end)
+            body.version = _version(headers)
+            return body
         fs, path = _open(url)
-        return fs.cat_file(path, start=start, end=end)
+        if scheme in _S3_SCHEMES:
+            return _S3.open_range(fs, path, url, start, end, version)
+        return _BlockRange(fs, path, start, end, version=_version(fs.info(path)))
 
     def put_once(self, url: str, data: bytes) -> bool:
         """Create the object by one conditional request; False if the name was taken."""
@@ -181,7 +216,7 @@ def _object_info(url: str, entry: dict[str, Any]) -> ObjectInfo:
 
 def _version(entry: dict[str, Any]) -> str:
     """The store's own token for the content; else the best time stamp it has."""
-    for key in ("ETag", "etag", "generation", "Last-Modified", "LastModified", "mtime", "updated", "created"):
+    for key in ("ETag", "etag", "generation", "Last-Modified", "last-modified", "LastModified", "mtime", "updated", "created"):
         value = entry.get(key)
         if isinstance(value, datetime):  # memory:// tells a datetime here and a float there
             return repr(value.timestamp())

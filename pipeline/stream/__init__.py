@@ -5,7 +5,29 @@ A `SliceReader` makes its rows of any batch on request; loader actors wrap one e
 
 from pipeline.stream.arrays import BatchArrays, concatenate
 from pipeline.stream.config import ImageSpec, StreamConfig, make_order
+from pipeline.stream.corrupt import (
+    QUARANTINE_NAME,
+    CorruptSample,
+    OnCorrupt,
+    Quarantine,
+    check_budget,
+    read_quarantine,
+)
 from pipeline.stream.reader import SliceReader
 from pipeline.stream.whole import read_all
 
-__all__ = ["BatchArrays", "ImageSpec", "SliceReader", "StreamConfig", "concatenate", "make_order", "read_all"]
+__all__ = [
+    "QUARANTINE_NAME",
+    "BatchArrays",
+    "CorruptSample",
+    "ImageSpec",
+    "OnCorrupt",
+    "Quarantine",
+    "SliceReader",
+    "StreamConfig",
+    "check_budget",
+    "concatenate",
+    "make_order",
+    "read_all",
+    "read_quarantine",
+]

@@ -1,12 +1,12 @@
 """How a data set is streamed."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
 from pipeline.errors import ConfigError
-from pipeline.order import OrderConfig, StreamOrder, default_lanes
+from pipeline.order import MixtureOrder, Order, OrderConfig, StreamOrder, default_lanes, key64
 from pipeline.shards import ShardIndex
 
 
@@ -20,6 +20,14 @@ class StreamConfig:
     """Places of the data set that each batch mixes; divides the batch size. None: the largest divisor up to 16."""
     window: int = 1024
     """Samples shuffled with each other in a lane; more mixes better and takes more memory."""
+    crop: Literal["center", "random"] = "center"
+    """Which square of an image is shown: the largest from the middle, or another one in each epoch."""
+    crop_min: float = 0.8
+    """With random crops: the smallest side of the square, as a share of the image's short side."""
+    flip: bool = False
+    """Mirror half of the images, chosen anew in each epoch."""
+    max_corrupt_share: float = 0.001
+    """Share of the samples that may turn out to be damaged; they are replaced and listed. Above it the run stops."""
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
@@ -28,6 +36,14 @@ class StreamConfig:
             raise ConfigError(f"window must be at least 1, got {self.window}")
         if self.lanes is not None and (self.lanes < 1 or self.batch_size % self.lanes):
             raise ConfigError(f"lanes must divide the batch size {self.batch_size}, got {self.lanes}")
+        if not 0 < self.crop_min <= 1:
+            raise ConfigError(f"crop_min must be above 0 and at most 1, got {self.crop_min}")
+        if not 0 <= self.max_corrupt_share <= 1:
+            raise ConfigError(f"max_corrupt_share must be 0 to 1, got {self.max_corrupt_share}")
+
+    def corrupt_allowed(self, num_samples: int) -> int:
+        """Returns how many of so many samples may be damaged; at least one, unless none are tolerated at all."""
+        return max(1, int(self.max_corrupt_share * num_samples)) if self.max_corrupt_share else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,14 +56,31 @@ class ImageSpec:
     """1 for grey, 3 for RGB."""
     num_classes: int
     """Labels must be in [0, num_classes); 0 reads no labels."""
+    crop: Literal["center", "random"] = "center"
+    """Which square is shown, see `StreamConfig`."""
+    crop_min: float = 0.8
+    """Smallest side of a random square, as a share of the short side."""
+    flip: bool = False
+    """Whether half of the images are mirrored."""
 
 
-def make_order(index: ShardIndex, config: StreamConfig, seed: int) -> StreamOrder:
-    """Returns the order in which a data set is streamed.
+def make_order(index: ShardIndex, config: StreamConfig, seed: int) -> Order:
+    """Returns the order in which a data set, or a mixture of several, is streamed.
 
     Raises:
         ConfigError: The configuration does not fit the number of samples.
     """
     lanes = config.lanes or default_lanes(config.batch_size, index.num_samples)
     counts = [shard.num_samples for shard in index.shards]
-    return StreamOrder(counts, OrderConfig(seed=seed, batch_size=config.batch_size, lanes=lanes, window=config.window))
+    if not index.sources:
+        return StreamOrder(counts, OrderConfig(seed=seed, batch_size=config.batch_size, lanes=lanes, window=config.window))
+    weights = [source.weight for source in index.sources]
+    orders, first = [], 0
+    for number, source in enumerate(index.sources):
+        own = counts[first : first + source.num_shards]
+        first += source.num_shards
+        # Lanes in proportion to the rows that they give, so that all lanes go through their windows at about one pace.
+        share = min(sum(own), max(1, round(lanes * source.weight / sum(weights))))
+        order = OrderConfig(seed=key64(seed, "source", number), batch_size=share, lanes=share, window=config.window)
+        orders.append(StreamOrder(own, order))
+    return MixtureOrder(orders, weights, config.batch_size, seed)

@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from pipeline.order import StreamOrder, WindowSpan
+from pipeline.order import Order, WindowSpan
 from pipeline.shards import RawSample, ShardIndex, read_samples
 
 Key = tuple[int, int, int]  # epoch, lane, window number
@@ -18,7 +18,7 @@ class WindowCache:
         fetch_threads: Windows fetched at the same time.
     """
 
-    def __init__(self, index: ShardIndex, order: StreamOrder, fetch_threads: int = 4) -> None:
+    def __init__(self, index: ShardIndex, order: Order, fetch_threads: int = 4) -> None:
         self._index = index
         self._order = order
         self._pool = ThreadPoolExecutor(fetch_threads, thread_name_prefix="window-fetch")

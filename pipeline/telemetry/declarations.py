@@ -114,7 +114,15 @@ CORRUPT_MEMBERS = Metric(
     name="swissroll_corrupt_members_total",
     kind="counter",
     unit="members",
-    help="Shard members that could not be decoded and were replaced.",
+    help="Samples listed in the run's quarantine file because they cannot be decoded, those of earlier jobs included.",
+    source="committed",
+    jobs=("train",),
+)
+SAMPLES_REPLACED = Metric(
+    name="swissroll_samples_replaced_total",
+    kind="counter",
+    unit="samples",
+    help="Rows of batches filled by another sample because their own cannot be decoded.",
     source="workers",
     jobs=("train",),
 )
@@ -161,6 +169,42 @@ STORAGE_RETRIES = Metric(
     labels=("operation",),
     jobs=("train", "generate"),
 )
+STORAGE_THROTTLES = Metric(
+    name="swissroll_storage_throttles_total",
+    kind="counter",
+    unit="answers",
+    help="Answers of a store that asked to slow down (503, 429), by operation.",
+    source="workers",
+    labels=("operation",),
+    jobs=("train", "generate"),
+)
+STORAGE_TIMEOUTS = Metric(
+    name="swissroll_storage_timeouts_total",
+    kind="counter",
+    unit="attempts",
+    help="Storage operations given up and repeated because the store stayed silent, by operation.",
+    source="workers",
+    labels=("operation",),
+    jobs=("train", "generate"),
+)
+STORAGE_READ_BYTES = Metric(
+    name="swissroll_storage_range_read_bytes_total",
+    kind="counter",
+    unit="bytes",
+    help="Bytes of ranges read, by where they came from: local, remote or cache.",
+    source="workers",
+    labels=("source",),
+    jobs=("train", "generate"),
+)
+RANGE_CACHE_REQUESTS = Metric(
+    name="swissroll_range_cache_requests_total",
+    kind="counter",
+    unit="requests",
+    help="Ranges asked of the node's cache, by result: hit, miss, damaged, not_stored.",
+    source="workers",
+    labels=("result",),
+    jobs=("train",),
+)
 WORKER_RESTARTS = Metric(
     name="swissroll_worker_restarts_total",
     kind="counter",
@@ -194,11 +238,16 @@ ALL_METRICS: tuple[Metric, ...] = (
     TRAIN_STEP_SECONDS,
     LOADER_DEMAND_WAIT_SECONDS,
     CORRUPT_MEMBERS,
+    SAMPLES_REPLACED,
     PARTS_COMMITTED,
     PART_COMMITTED_BYTES,
     ROWS_COMMITTED,
     TARGET_ROWS,
     STORAGE_RETRIES,
+    STORAGE_THROTTLES,
+    STORAGE_TIMEOUTS,
+    STORAGE_READ_BYTES,
+    RANGE_CACHE_REQUESTS,
     WORKER_RESTARTS,
     JOB_INFO,
 )

@@ -84,12 +84,13 @@ def test_rows_name_samples_inside_their_shards(order: StreamOrder, step: int) ->
 def test_window_segments_hold_exactly_the_rows(order: StreamOrder, step: int) -> None:
     rows = order.rows(step)
     found: list[tuple[int, int]] = []
-    for lane, low, high in order.lane_parts(0, order.config.batch_size):
-        for epoch, span, shuffled in order.window_places(lane, step, low, high):
-            flat = [(s.shard, m) for s in order.segments(epoch, lane, span) for m in range(s.start, s.stop)]
-            assert len(flat) == span.length
-            assert span.length <= order.config.window
-            found += [flat[i] for i in shuffled.tolist()]
+    places = order.places(step, 0, order.config.batch_size)
+    assert order.spans(step, 0, order.config.batch_size) == [(p.epoch, p.lane, p.span) for p in places]
+    for epoch, lane, span, positions in places:
+        flat = [(s.shard, m) for s in order.segments(epoch, lane, span) for m in range(s.start, s.stop)]
+        assert len(flat) == span.length
+        assert span.length <= order.config.window
+        found += [flat[i] for i in positions.tolist()]
     assert found == list(zip(rows.shard.tolist(), rows.member.tolist(), strict=True))
 
 

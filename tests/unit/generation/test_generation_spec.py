@@ -1,5 +1,6 @@
 """What a sample set is a function of, the classes it asks for, and the files its images become."""
 
+import dataclasses
 import io
 import json
 
@@ -13,7 +14,7 @@ from pydantic import TypeAdapter
 
 from pipeline.errors import ConfigError
 from pipeline.families import SamplerConfig
-from pipeline.generation import GenerationSpec, encode_png, parse_labels
+from pipeline.generation import GenerationSpec, LabelRule, encode_png, parse_labels
 
 
 @given(
@@ -40,11 +41,20 @@ def test_any_other_field_gives_other_json() -> None:
         "ema": 0.1,
         "part_rows": 41,
         "batch_rows": 9,
-        "image_format": "qoi",
+        "precision": "bf16",
+        "compiled": True,
+        "label_counts": (5, 5, 5),
+        "label_weights": (1.0, 2.0, 3.0),
+        "conditions_sha256": "c" * 64,
+        "image_format": "webp",
+        "layout": "webdataset",
+        "quality": 90,
         "sampling_version": base.sampling_version + 1,
     }
     assert set(changes) == set(GenerationSpec.__dataclass_fields__)
-    assert all(spec(**{name: value}).to_json() != base.to_json() for name, value in changes.items())
+    jpeg = spec(image_format="jpeg")
+    for name, value in changes.items():
+        assert dataclasses.replace(jpeg, **{name: value}).to_json() != jpeg.to_json()
 
 
 @given(first=st.integers(0, 10**12), rows=st.integers(1, 30), labels=st.lists(st.integers(0, 9), min_size=1, max_size=7))
@@ -64,6 +74,9 @@ def test_a_model_without_labels_has_none() -> None:
     [
         ({"part_rows": 0}, "part_rows must be at least 1, got 0"),
         ({"batch_rows": -1}, "batch_rows must be at least 1, got -1"),
+        ({"quality": 90}, "quality: got 90 for png, which has none"),
+        ({"quality": 0, "image_format": "jpeg"}, "quality: got 0, expected 1 to 100"),
+        ({"image_format": "raw", "layout": "webdataset"}, "got raw for webdataset, expected png, jpeg or webp"),
         ({"labels": (), "guidance": 2.0}, r"guidance needs a model with labels, got 2\.0"),
     ],
 )
@@ -77,7 +90,7 @@ def test_a_specification_that_cannot_work_is_refused(changes: dict[str, object],
     [("all", 3, (0, 1, 2)), ("all", 0, ()), ("3", 10, (3,)), ("2,0,2", 3, (2, 0, 2)), (" 1, 2 ", 3, (1, 2))],
 )
 def test_labels_are_read(text: str, classes: int, expected: tuple[int, ...]) -> None:
-    assert parse_labels(text, classes) == expected
+    assert parse_labels(text, classes) == LabelRule(classes=expected)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +98,7 @@ def test_labels_are_read(text: str, classes: int, expected: tuple[int, ...]) -> 
     [
         ("10", 10, "got class 10, expected 0 to 9"),
         ("-1", 10, "got class -1, expected 0 to 9"),
-        ("three", 10, "got 'three', expected all, one class or classes separated by commas"),
+        ("three", 10, "got 'three', expected all, one class, classes separated by commas"),
         ("1,,2", 10, "got '1,,2'"),
         ("", 10, "got ''"),
         ("0", 0, "the checkpoint's model has no labels; expected all"),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.order import OrderConfig, StreamOrder, key64, permute
+from pipeline.order import MixtureOrder, OrderConfig, StreamOrder, chances, key64, permute
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "order.json"
 
@@ -14,7 +14,14 @@ def computed() -> dict[str, object]:
     """What the golden file must hold; `python tests/unit/order/test_golden_order.py` prints it."""
     order = StreamOrder([7, 0, 31, 12, 50], OrderConfig(seed=11, batch_size=12, lanes=3, window=10))
     huge = StreamOrder(np.full(100_000, 10_000), OrderConfig(seed=2**40 + 1, batch_size=4096, lanes=16, window=8192))
+    first = StreamOrder([30, 0, 20], OrderConfig(seed=5, batch_size=4, lanes=4, window=6))
+    second = StreamOrder([11, 9], OrderConfig(seed=6, batch_size=2, lanes=2, window=5))
+    mixture = MixtureOrder([first, second], [7, 3], batch_size=12, seed=11)
     return {
+        "chances": chances(11, "cut", 2, np.array([0, 1, 10**9]), 2).tolist(),
+        "replacements": [order.replacement(epoch, 17, attempt) for epoch in (0, 1) for attempt in (0, 1)],
+        "mixture_fingerprint": mixture.fingerprint("index"),
+        "mixture_batches": {str(step): mixture.rows(step).sample.tolist() for step in (0, 1, 7, 10**9)},
         "key64": [key64(0), key64(1, "window", 2, 3), key64("a")],
         "permute_10": permute(np.arange(10), 10, 42).tolist(),
         "permute_1000_first": permute(np.arange(8), 1000, 2**63).tolist(),
@@ -33,7 +40,7 @@ def test_window_borders_of_the_lanes_are_spread_over_time() -> None:
     begins = []
     for step in range(400):
         for lane in range(4):
-            (_, span, _), *_ = order.window_places(lane, step, 0, 1)
+            ((_, _, span),) = order.spans(step, lane, lane + 1)
             begins += [step] if span.start == step and step else []
     assert begins == [100, 200, 300]
 

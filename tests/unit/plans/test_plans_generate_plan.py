@@ -5,6 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import ConfigError, ResumeMismatch
@@ -12,7 +14,7 @@ from pipeline.generation import encode_png
 from pipeline.plans.commands import parse_generate
 from pipeline.plans.generate_config import GenerateConfig
 from pipeline.plans.generate_plan import GeneratePlan, plan_generation
-from pipeline.samples import PartRange, SampleSet, encode_part
+from pipeline.samples import PartRange, PartRows, SampleSet, encode_part
 
 
 def planned(run: str, output: Path, *flags: str, samples: int = 25) -> GeneratePlan:
@@ -37,12 +39,8 @@ def commit(plan: GeneratePlan, part: PartRange) -> None:
     samples.open(plan.run_spec(), num_samples=plan.config.num_samples)
     image = encode_png(np.zeros((8, 8, 1), np.uint8))
     labels = plan.spec.labels_of(part.first, part.rows)
-    data = encode_part(
-        first=part.first,
-        images=[image] * part.rows,
-        labels=None if labels is None else labels.tolist(),
-        provenance=plan.run_spec(),
-    )
+    rows = PartRows(first=part.first, images=[image] * part.rows, labels=None if labels is None else labels.tolist())
+    data = encode_part(rows, plan.run_spec())
     samples.commit(part.first, data, part.rows)
 
 
@@ -51,7 +49,7 @@ def test_a_new_output_has_all_parts_open_and_stays_untouched(run: str, tmp_path:
     # Twelve is the smallest multiple of four that is not below ten.
     assert plan.open_parts == [PartRange(0, 12), PartRange(12, 12), PartRange(24, 1)]
     assert (plan.spec.part_rows, plan.spec.batch_rows, plan.committed_rows) == (12, 4, 0)
-    assert plan.checkpoint == f"{run}/checkpoints/step-000000001"
+    assert plan.origin.checkpoint == f"{run}/checkpoints/step-000000001"
     assert plan.spec.labels == tuple(range(10))
     assert not (tmp_path / "out").exists()
 
@@ -61,7 +59,7 @@ def test_a_description_says_what_will_be_made(run: str, tmp_path: Path) -> None:
     assert told["samples"] == "25, 0 of them there, 3 parts to make"
     assert told["sampler"] == "heun, 13 network evaluations, guidance 1.5"
     assert told["images"] == "1x8x8, labels all, seed 0"
-    assert told["parts"] == "12 rows, sampled 4 at a time"
+    assert told["parts"] == "12 rows, sampled 4 at a time, parquet with png"
 
 
 def test_parts_that_are_there_are_not_made_again(run: str, tmp_path: Path) -> None:
@@ -141,3 +139,45 @@ def test_a_checkpoint_that_is_missing_or_damaged_is_refused(run: str, tmp_path: 
     (checkpoint / "model.json").unlink()
     with pytest.raises(ConfigError, match=r"model\.json is missing"):
         planned(str(checkpoint), tmp_path / "out")
+
+
+def test_the_checkpoint_found_first_stays_the_one(run: str, tmp_path: Path) -> None:
+    """The run goes on and has a newer checkpoint by the time the job is started again."""
+    growing = Path(shutil.copytree(run, tmp_path / "run"))
+    plan = planned(f"{growing}@latest", tmp_path / "out")
+    plan.origin.write(plan.config.output)
+    commit(plan, plan.open_parts[0])
+    later = growing / "checkpoints" / "step-000000002"
+    shutil.copytree(growing / "checkpoints" / "step-000000001", later)
+    assert planned(str(growing), tmp_path / "other").origin.checkpoint == str(later)
+    for again in (str(growing), f"{growing}@latest"):
+        assert planned(again, tmp_path / "out").origin == plan.origin
+    # Named itself, another folder is taken at its word; its digest is the same here.
+    assert planned(str(later), tmp_path / "out").origin.checkpoint == str(later)
+
+
+def test_of_two_jobs_that_find_different_checkpoints_one_is_refused(run: str, tmp_path: Path) -> None:
+    plan = planned(run, tmp_path / "out")
+    plan.origin.write(plan.config.output)
+    plan.origin.write(plan.config.output)
+    with pytest.raises(ResumeMismatch, match="another job has just begun"):
+        replace(plan.origin, checkpoint="elsewhere").write(plan.config.output)
+
+
+def test_counts_and_conditions_say_how_many_samples(run: str, tmp_path: Path) -> None:
+    def asked(samples: int, *flags: str) -> GeneratePlan:
+        return planned(run, tmp_path / "out", *flags, samples=samples)
+
+    assert asked(0, "--labels", "3:5,1:2").config.num_samples == 7
+    assert asked(6, "--labels", "3:5,1:2").config.num_samples == 6
+    with pytest.raises(ConfigError, match="got 8, expected at most 7"):
+        asked(8, "--labels", "3:5,1:2")
+    file = tmp_path / "conditions.parquet"
+    pq.write_table(pa.table({"label": [1, 2, 3], "key": ["a", "b", "c"]}), file)
+    plan = asked(0, "--conditions", str(file))
+    assert plan.config.num_samples == 3
+    assert plan.spec.conditions_sha256
+    with pytest.raises(ConfigError, match="both --labels 3 and --conditions"):
+        asked(0, "--conditions", str(file), "--labels", "3")
+    with pytest.raises(ConfigError, match="--num-samples is missing"):
+        asked(0)

@@ -11,7 +11,7 @@ from PIL import Image
 
 from pipeline.errors import ConfigError
 from pipeline.models import num_parameters
-from pipeline.order import default_lanes
+from pipeline.order import StreamOrder, default_lanes
 from pipeline.plans.commands import parse_train
 from pipeline.plans.presets import PRESETS, preset
 from pipeline.plans.train_plan import TrainPlan, plan_training
@@ -37,6 +37,7 @@ def test_a_plan_describes_the_job_and_writes_nothing(data: str, tmp_path: Path, 
 
 def test_the_order_is_that_of_the_index(data: str, tmp_path: Path) -> None:
     plan = planned(data, tmp_path / "run", "--seed", "5", "--batch-size", "48")
+    assert isinstance(plan.order, StreamOrder)
     config = plan.order.config
     assert (config.seed, config.batch_size, config.lanes, config.window) == (5, 48, default_lanes(48, 1797), 256)
     assert plan.order.counts.tolist() == [s.num_samples for s in plan.index.shards] == [500, 500, 500, 297]

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import numpy as np
 from PIL import Image
 
-from pipeline.samples import PartRange, SampleSet, encode_part, open_ranges
+from pipeline.samples import PartRange, PartRows, SampleSet, encode_part, open_ranges
 
 SPEC: dict[str, object] = {
     "checkpoint": "0f" * 32,
@@ -26,7 +26,7 @@ def png(index: int, size: int = 6) -> bytes:
 def part(span: PartRange, *, labeled: bool = True, spec: dict[str, object] = SPEC) -> bytes:
     rows = range(span.first, span.first + span.rows)
     labels = [index % 3 for index in rows] if labeled else None
-    return encode_part(first=span.first, images=[png(index) for index in rows], labels=labels, provenance=spec)
+    return encode_part(PartRows(first=span.first, images=[png(index) for index in rows], labels=labels), spec)
 
 
 def fill(samples: SampleSet, spans: Iterable[PartRange]) -> None:

@@ -19,6 +19,7 @@ records = st.builds(
     rows=st.integers(1, 10**9),
     size_bytes=st.integers(0, 10**15 - 1),
     sha256=st.text("0123456789abcdef", min_size=64, max_size=64),
+    suffix=st.sampled_from(["parquet", "tar"]),
 )
 
 
@@ -64,12 +65,13 @@ def test_names_sort_as_rows_do(several: list[PartRecord]):
     [
         "",
         "000000000000-000000000009.10",
-        f"000000000009-000000000000.10.{'a' * 64}",
-        f"000000000000-000000000009.010.{'a' * 64}",
-        f"000000000000-000000000009.10.{'A' * 64}",
-        f"0-9.10.{'a' * 64}",
-        f"00000000000٣-000000000009.10.{'a' * 64}",
-        f"000000000000-000000000009.10.{'a' * 64}\n",
+        f"000000000009-000000000000.10.{'a' * 64}.parquet",
+        f"000000000000-000000000009.010.{'a' * 64}.parquet",
+        f"000000000000-000000000009.10.{'A' * 64}.parquet",
+        f"0-9.10.{'a' * 64}.parquet",
+        f"00000000000٣-000000000009.10.{'a' * 64}.parquet",
+        f"000000000000-000000000009.10.{'a' * 64}",
+        f"000000000000-000000000009.10.{'a' * 64}.parquet\n",
     ],
 )
 def test_other_names_are_refused_by_name(name: str):
@@ -148,7 +150,15 @@ def test_numbers_out_of_range_are_named(num_samples: int, part_rows: int):
 
 @pytest.mark.parametrize(
     "fields",
-    [{"first": -1}, {"rows": 0}, {"first": 10**12}, {"size_bytes": -1}, {"sha256": "a" * 63}, {"sha256": "A" * 64}],
+    [
+        {"first": -1},
+        {"rows": 0},
+        {"first": 10**12},
+        {"size_bytes": -1},
+        {"sha256": "a" * 63},
+        {"sha256": "A" * 64},
+        {"suffix": "zip"},
+    ],
 )
 def test_a_record_that_cannot_be_is_refused(fields: dict[str, object]):
     with pytest.raises(ConfigError, match="PartRecord"):

@@ -17,7 +17,7 @@ from PIL import Image
 from sample_makers import SPEC, part, png
 
 from pipeline.errors import ConfigError, CorruptDataError
-from pipeline.samples import PartRange, canonical_json, encode_part, parquet_schema
+from pipeline.samples import PartRange, PartRows, canonical_json, encode_part, parquet_schema
 from pipeline.samples.part import decode_part, part_problems, rows_in
 
 
@@ -42,7 +42,7 @@ def test_provenance_is_in_the_file():
 )
 def test_what_goes_in_comes_out(first: int, images: list[bytes], data: st.DataObject):
     labels = data.draw(st.none() | st.lists(st.integers(0, 999), min_size=len(images), max_size=len(images)))
-    file = encode_part(first=first, images=images, labels=labels, provenance=SPEC)
+    file = encode_part(PartRows(first=first, images=images, labels=labels), SPEC)
     rows = pq.read_table(pa.BufferReader(file)).to_pylist()
     assert [row["index"] for row in rows] == list(range(first, first + len(images)))
     assert [row["image"]["bytes"] for row in rows] == images
@@ -97,12 +97,20 @@ def test_unlabeled_samples_have_null_labels(tmp_path: Path):
 
 @pytest.mark.parametrize(
     "changes",
-    [{"images": []}, {"first": -1}, {"first": 10**12}, {"labels": [1]}, {"extension": ".png"}, {"extension": ""}],
+    [
+        {"images": []},
+        {"keys": ["a"]},
+        {"first": -1},
+        {"first": 10**12},
+        {"labels": [1]},
+        {"extension": ".png"},
+        {"extension": ""},
+    ],
 )
 def test_arguments_that_make_no_part_are_refused(changes: dict[str, object]):
-    arguments: dict[str, object] = {"first": 0, "images": [b"a", b"b"], "labels": [0, 1], "provenance": SPEC}
+    arguments: dict[str, object] = {"first": 0, "images": [b"a", b"b"], "labels": [0, 1]}
     with pytest.raises(ValueError, match="expected"):
-        encode_part(**(arguments | changes))  # type: ignore[arg-type]
+        PartRows(**(arguments | changes))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("value", [float("nan"), b"bytes", {1, 2}, object()])

@@ -1,4 +1,5 @@
 import json
+import os
 import pickle
 import shutil
 from collections.abc import Callable
@@ -284,3 +285,53 @@ def test_a_shard_without_images_or_samples_is_refused(make_tar: Callable[..., by
 def test_a_missing_shard_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"gone\.tar, but there is no such object"):
         build_index([f"{tmp_path}/gone.tar"])
+
+
+def _touch(path: Path) -> None:
+    found = path.stat()
+    os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns + 1_000_000_000))
+
+
+@pytest.mark.parametrize("by", ["", "/index.json", "/train-*.tar", "/train-001.tar"])
+def test_a_shard_written_again_with_the_same_size_is_refused_by_name(shard_folder: Path, by: str) -> None:
+    save_index(open_data(str(shard_folder)), str(shard_folder))
+    assert open_data(f"{shard_folder}{by}").num_samples
+    _touch(shard_folder / "train-001.tar")
+    with pytest.raises(CorruptDataError, match=r"written again after it was indexed; run jobs/index\.py .*train-001\.tar"):
+        open_data(f"{shard_folder}{by}")
+    save_index(build_index(expand_shards(str(shard_folder))), str(shard_folder))
+    assert open_data(f"{shard_folder}{by}").num_samples
+
+
+def test_a_copy_with_other_times_is_taken_for_what_it_is(shard_folder: Path, tmp_path: Path) -> None:
+    index = open_data(str(shard_folder))
+    save_index(index, str(shard_folder))
+    copy = tmp_path / "copy"
+    shutil.copytree(shard_folder, copy, copy_function=shutil.copy)
+    for shard in copy.glob("*.tar"):
+        _touch(shard)
+    assert open_data(str(copy)).fingerprint() == index.fingerprint()
+
+
+def test_an_etag_that_changed_is_refused(shard_folder: Path) -> None:
+    # memory:// keeps the time of creation, as an object store keeps an ETag.
+    store = fsspec.filesystem("memory")
+    for path in shard_folder.iterdir():
+        store.pipe(f"/versions/{path.name}", path.read_bytes())
+    save_index(open_data("memory://versions"), "memory://versions")
+    open_data("memory://versions")
+    store.pipe("/versions/train-002.tar", (shard_folder / "train-002.tar").read_bytes())
+    with pytest.raises(CorruptDataError, match=r"written again .*train-002\.tar"):
+        open_data("memory://versions")
+
+
+def test_versions_of_another_index_say_nothing_and_damaged_ones_are_refused(shard_folder: Path) -> None:
+    save_index(open_data(f"{shard_folder}/train-00[01].tar"), str(shard_folder))
+    stale = (shard_folder / "index.versions.json").read_bytes()
+    save_index(build_index(expand_shards(str(shard_folder))), str(shard_folder))
+    (shard_folder / "index.versions.json").write_bytes(stale)
+    _touch(shard_folder / "train-000.tar")
+    assert open_data(str(shard_folder)).num_samples == 12
+    (shard_folder / "index.versions.json").write_bytes(b"[]")
+    with pytest.raises(CorruptDataError, match=r"not the versions of an index.*index\.versions\.json"):
+        open_data(str(shard_folder))

@@ -1,4 +1,5 @@
 import io
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from webdataset.writer import ShardWriter, TarWriter
 
-from pipeline.errors import CorruptDataError
+from pipeline.errors import CorruptDataError, PermanentStorageError
 from pipeline.shards import open_data, read_samples, save_index
 
 
@@ -79,9 +80,19 @@ def test_a_shard_that_changed_under_its_index_is_refused(shard_folder: Path, mak
     size = path.stat().st_size
     # Same size, sound tar, other samples: one fewer, or as many at other places.
     for files in ([(f"{n}.png", b"") for n in range(6)], [(f"{n}.png", bytes(n)) for n in range(7)]):
-        path.write_bytes(make_tar(files).ljust(size, b"\0"))
+        rewrite(path, make_tar(files).ljust(size, b"\0"))
         with pytest.raises(CorruptDataError, match=r"train-000\.tar"):
             read_samples(index, 0, 0, 7)
+    path.write_bytes(path.read_bytes())
+    with pytest.raises(PermanentStorageError, match=r"object changed: got version \d+, expected \d+ .*train-000\.tar"):
+        read_samples(index, 0, 0, 7)
+
+
+def rewrite(path: Path, data: bytes) -> None:
+    """Other bytes under the old time of change, so that only the bytes tell."""
+    before = path.stat()
+    path.write_bytes(data)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
 def test_a_sample_renamed_into_its_neighbor_is_noticed(
@@ -90,7 +101,7 @@ def test_a_sample_renamed_into_its_neighbor_is_noticed(
     path = tmp_path / "s.tar"
     path.write_bytes(make_tar([("1.png", b"x"), ("2.png", b"y"), ("3.png", b"z")]))
     index = open_data(str(path))
-    path.write_bytes(make_tar([("1.png", b"x"), ("1.cls", b"y"), ("3.png", b"z")]))
+    rewrite(path, make_tar([("1.png", b"x"), ("1.cls", b"y"), ("3.png", b"z")]))
     with pytest.raises(CorruptDataError, match=r"hold 2 samples, not the 3 that the index says"):
         read_samples(index, 0, 0, 3)
 
@@ -106,6 +117,6 @@ def test_samples_that_moved_inside_the_range_are_noticed(make_tar: Callable[...,
     path = tmp_path / "s.tar"
     path.write_bytes(make_tar([("1.png", bytes(600)), ("2.png", bytes(100))]))
     index = open_data(str(path))
-    path.write_bytes(make_tar([("1.png", bytes(100)), ("2.png", bytes(600))]))
+    rewrite(path, make_tar([("1.png", bytes(100)), ("2.png", bytes(600))]))
     with pytest.raises(CorruptDataError, match=r"s\.tar at byte 0"):
         read_samples(index, 0, 0, 2)

@@ -1,10 +1,14 @@
 import secrets
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import fsspec
 import pytest
 from s3_double import S3Double
+
+from pipeline.storage import retry
+from pipeline.storage.pace import Paces
 
 STORES = ["local", "memory", "s3 double"]
 
@@ -50,4 +54,5 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The seconds that would have been slept."""
     slept: list[float] = []
     monkeypatch.setattr("time.sleep", slept.append)
+    monkeypatch.setattr(retry, "paces", Paces(time.monotonic))  # what earlier tests were throttled to
     return slept

@@ -30,6 +30,7 @@ class S3Double(ThreadingHTTPServer):
         self.faults: deque[str] = deque()
         self.requests: list[str] = []
         self.refusal_names_condition = True
+        self.ignores_condition = False
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -81,12 +82,16 @@ class _Handler(BaseHTTPRequestHandler):
         if data is None:
             self._answer(404, _error("NoSuchKey"))
             return
-        status, body = 200, data
+        if self.headers.get("If-Match", _etag(data)) != _etag(data):
+            self._answer(412, _error("PreconditionFailed"))
+            return
+        status, body, extra = 200, data, {}
         if wanted := self.headers.get("Range"):
             start, _, last = wanted.removeprefix("bytes=").partition("-")
             body = data[int(start) : int(last) + 1 if last else None]
             status = 206 if body else 416
-        self._answer(status, body if self.command == "GET" else b"", ETag=_etag(data), length=str(len(body)))
+            extra = {"Content_Range": f"bytes {start}-{int(start) + len(body) - 1}/{len(data)}"} if body else {}
+        self._answer(status, body if self.command == "GET" else b"", ETag=_etag(data), length=str(len(body)), **extra)
 
     do_HEAD = do_GET  # noqa: N815
 
@@ -96,7 +101,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         key = unquote(urlsplit(self.path).path)
         with self.server.lock:
-            taken = self.headers.get("If-None-Match") == "*" and key in self.server.objects
+            conditional = self.headers.get("If-None-Match") == "*" and not self.server.ignores_condition
+            taken = conditional and key in self.server.objects
             if not taken:
                 self.server.objects[key] = body
         if taken:

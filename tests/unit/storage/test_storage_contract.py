@@ -174,9 +174,12 @@ def test_odd_names_survive(root: str):
         assert storage.read_bytes(storage.join(root, name)) == name.encode()
 
 
-@pytest.mark.parametrize("root", ["local", "memory"], indirect=True)  # on S3 names are just names
 def test_an_object_cannot_stand_where_a_folder_stands(root: str):
     storage.put_once(storage.join(root, "folder", "object"), b"x")
+    if root.startswith("s3://"):  # there names are just names
+        assert storage.put_once(storage.join(root, "folder"), b"y") is True
+        assert storage.read_bytes(storage.join(root, "folder", "object")) == b"x"
+        return
     with pytest.raises(PermanentStorageError):
         storage.put_once(storage.join(root, "folder"), b"y")
     with pytest.raises(PermanentStorageError):

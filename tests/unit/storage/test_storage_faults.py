@@ -23,7 +23,7 @@ TRANSIENT = ["503 SlowDown", "500 InternalError", "429 TooManyRequests", "502 Ba
 
 
 def counted(operation: str) -> int:
-    return storage.retries().get(operation, 0)
+    return storage.counts().retries.get(operation, 0)
 
 
 @pytest.mark.parametrize("fault", [*TRANSIENT, "cut body"])
@@ -43,6 +43,7 @@ def test_a_transient_fault_of_s3_is_waited_out_and_counted(s3: S3Double, pauses:
 def test_listing_existence_and_puts_are_repeated_too(s3: S3Double, pauses: list[float], fault: str):
     for number in range(7):
         s3.objects[f"/bucket/folder/{number}"] = b"x"
+    before = sum(storage.counts().retries.values())
     s3.faults.append(fault)
     assert len(storage.list_objects("s3://bucket/folder")) == 7
     s3.faults.append(fault)
@@ -52,7 +53,7 @@ def test_listing_existence_and_puts_are_repeated_too(s3: S3Double, pauses: list[
     s3.faults.append(fault)
     storage.put_replace("s3://bucket/folder/new", b"newer")
     assert s3.objects["/bucket/folder/new"] == b"newer"
-    assert len(pauses) == 4
+    assert sum(storage.counts().retries.values()) == before + 4
 
 
 def test_what_others_put_or_remove_is_seen_at_once(s3: S3Double):
@@ -74,10 +75,10 @@ def test_what_others_put_or_remove_is_seen_at_once(s3: S3Double):
 
 def test_a_lost_connection_is_made_again(s3: S3Double, pauses: list[float]):
     s3.objects["/bucket/object"] = b"x" * 1000
-    s3.faults.extend(["hang up"] * 4)  # aiohttp asks twice before it reports a lost connection
+    s3.faults.extend(["hang up"] * 2)
     assert storage.read_range("s3://bucket/object", 10, 20) == b"x" * 10
     assert len(pauses) == 2
-    s3.faults.extend(["hang up"] * 2)
+    s3.faults.extend(["hang up"] * 2)  # aiohttp asks twice before it reports a lost connection
     assert storage.put_once("s3://bucket/new", b"new") is True
     assert len(pauses) == 3
 
@@ -187,7 +188,7 @@ def test_http_faults_are_waited_out(web: tuple[str, list[str]], pauses: list[flo
     url, faults = web
     faults.extend([fault, fault])
     assert storage.read_range(f"{url}/object", 10, 20) == b"0123456789"
-    assert len(pauses) == 2
+    assert len(pauses) == (1 if fault == "cut body" else 2)  # half of the range comes before each cut
 
 
 def test_http_objects(web: tuple[str, list[str]], pauses: list[float]):
@@ -200,6 +201,8 @@ def test_http_objects(web: tuple[str, list[str]], pauses: list[float]):
     with pytest.raises(PermanentStorageError, match="no such object"):
         storage.read_bytes(f"{url}/other")
     faults.append("ignore range")
+    assert storage.read_range(f"{url}/object", 10, 20) == b"0123456789"
+    faults.extend(["ignore range"] * 3)
     with pytest.raises(PermanentStorageError, match="got 100 bytes, expected 10"):
         storage.read_range(f"{url}/object", 10, 20)
     with pytest.raises(PermanentStorageError, match="cannot write to 'http'"):

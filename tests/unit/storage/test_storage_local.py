@@ -157,9 +157,9 @@ def test_a_stale_handle_is_tried_again(tmp_path: Path, monkeypatch: pytest.Monke
         link(*names)
 
     monkeypatch.setattr(os, "link", stale_once)
-    before = storage.retries().get("put_once", 0)
+    before = storage.counts().retries.get("put_once", 0)
     assert storage.put_once(str(tmp_path / "object"), b"x")
-    assert storage.retries()["put_once"] == before + 1
+    assert storage.counts().retries["put_once"] == before + 1
     assert len(pauses) == 1
     assert names_in(tmp_path) == ["object"]
 

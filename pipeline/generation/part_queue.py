@@ -1,0 +1,74 @@
+"""Which parts are still to be made, which failed and how often, and which are given up: the whole of a run's bookkeeping."""
+
+from collections import Counter, deque
+from collections.abc import Iterable
+
+from pipeline.samples import PartRange, PartRecord
+
+
+class PartQueue:
+    """The open parts of a run. It lives in memory only: whoever comes back reads the ledger and makes a new one.
+
+    Args:
+        open_parts: Parts to be made, in order.
+        max_failures: Times a part is tried again after it failed.
+        max_deaths: Times a part is tried again after its worker died. Most deaths are not the part's fault (a node was
+            taken away), so more of them are forgiven.
+    """
+
+    def __init__(self, open_parts: Iterable[PartRange], *, max_failures: int, max_deaths: int) -> None:
+        self._open = deque(open_parts)
+        self._flying: set[PartRange] = set()
+        self._failures: Counter[int] = Counter()
+        self._deaths: Counter[int] = Counter()
+        self._max_failures, self._max_deaths = max_failures, max_deaths
+        self.given_up: dict[PartRange, str] = {}
+        """Parts that are not tried again, each with its last reason."""
+
+    def __len__(self) -> int:
+        """Parts that nobody is at work on."""
+        return len(self._open)
+
+    @property
+    def flying_rows(self) -> int:
+        """Rows of the parts that somebody is at work on."""
+        return sum(part.rows for part in self._flying)
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to do or to wait for."""
+        return not self._open and not self._flying
+
+    def take(self) -> PartRange | None:
+        """The next part for a worker; None if there is none."""
+        if not self._open:
+            return None
+        part = self._open.popleft()
+        self._flying.add(part)
+        return part
+
+    def done(self, part: PartRange, record: PartRecord) -> None:
+        """Takes a part off the list; where it turned out to be committed shorter, its other rows become a part."""
+        self._flying.discard(part)
+        rest = part.first + part.rows - (record.last + 1)
+        if rest > 0:
+            self._open.appendleft(PartRange(record.last + 1, rest))
+
+    def failed(self, part: PartRange, reason: str, *, worker_died: bool = False, hopeless: bool = False) -> bool:
+        """Puts a part back at the end of the line, or gives it up; returns whether it will be tried again.
+
+        Args:
+            part: What failed.
+            reason: One line.
+            worker_died: Whether the worker was lost with it.
+            hopeless: Whether trying again cannot help.
+        """
+        self._flying.discard(part)
+        counter, limit = (self._deaths, self._max_deaths) if worker_died else (self._failures, self._max_failures)
+        counter[part.first] += 1
+        if hopeless or counter[part.first] > limit:
+            times = self._failures[part.first] + self._deaths[part.first]
+            self.given_up[part] = f"failed {times} time{'s' if times > 1 else ''}, last: {reason}"
+            return False
+        self._open.append(part)
+        return True

@@ -1,0 +1,100 @@
+"""Mending a damaged sample set: what is broken is made again, and must come out with the digest that was committed."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pydantic import TypeAdapter, ValidationError
+
+from pipeline import storage
+from pipeline.errors import ConfigError, CorruptDataError, PermanentStorageError
+from pipeline.generation.making import PartMaker
+from pipeline.generation.spec import GenerationSpec
+from pipeline.samples import PartRange, PartRecord, SampleSet, VerifyReport, load_origin
+from pipeline.samples.mending import mend_manifest, mend_run_spec, set_aside
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repair:
+    """What was done."""
+
+    done: tuple[str, ...]
+    """Each in one line."""
+    failed: tuple[str, ...]
+    """What could not be mended and why, each in one line."""
+
+
+def repair(report: VerifyReport, progress: Callable[[int, int], None] | None = None) -> Repair:
+    """Mends what `verify` found: run.json, the ledger and the manifest from each other, parts by making them again.
+
+    A part is put in place only if its bytes are those that were committed. Files that belong to no part are moved aside to
+    `quarantine/`, never deleted. Works in this process, without Ray.
+
+    Args:
+        report: From `verify`; nobody else may write to the set meanwhile.
+        progress: Called after each part with the parts made again so far and all that are broken.
+
+    Raises:
+        ConfigError: The checkpoint that the set was made from cannot be found.
+        StorageError: The store could not be read or written.
+    """
+    done = mend_run_spec(report.url)
+    samples = SampleSet(report.url)
+    done += set_aside(report.url)
+    records = _recorded(samples)
+    broken = sorted((record for record in records if _is_broken(samples, record)), key=lambda record: record.first)
+    failed: list[str] = []
+    if broken:
+        maker = _maker(samples)
+        for number, record in enumerate(broken, 1):
+            problem = _make_again(samples, maker, record)
+            where = f"data/{record.name}"
+            if problem is None:
+                done.append(f"{where}: made again, with the digest that was committed")
+            else:
+                failed.append(f"{where}: {problem}")
+            if progress is not None:
+                progress(number, len(broken))
+    if not failed:
+        done += mend_manifest(report.url, was_published=report.finished)
+    return Repair(done=tuple(done), failed=tuple(failed))
+
+
+def _recorded(samples: SampleSet) -> list[PartRecord]:
+    samples.adopt()
+    return samples.committed()
+
+
+def _is_broken(samples: SampleSet, record: PartRecord) -> bool:
+    try:
+        data = storage.read_bytes(storage.join(samples.data_url, record.name))
+    except PermanentStorageError:
+        return True
+    return hashlib.sha256(data).hexdigest() != record.sha256
+
+
+def _maker(samples: SampleSet) -> PartMaker:
+    spec = samples.spec()
+    origin = load_origin(samples.url)
+    if origin is None:
+        raise ConfigError(f"got no origin.json that says where the checkpoint is ({samples.url})")
+    try:
+        known = TypeAdapter(GenerationSpec).validate_json(json.dumps(spec["generation"]), strict=True)
+    except (ValidationError, KeyError) as error:
+        raise ConfigError(f"got a specification that this version does not know: {error} ({samples.url}/run.json)") from error
+    try:
+        return PartMaker(origin.checkpoint, known, spec, origin.conditions)
+    except (CorruptDataError, PermanentStorageError) as error:
+        raise ConfigError(f"the set's checkpoint is needed to repair it: {error}") from error
+
+
+def _make_again(samples: SampleSet, maker: PartMaker, record: PartRecord) -> str | None:
+    """What is wrong with the part that was made again; None if it was right and is in place."""
+    part = PartRange(record.first, record.rows)
+    data = maker.encode(part, maker.sample(part))
+    sha256 = hashlib.sha256(data).hexdigest()
+    if sha256 != record.sha256:
+        return f"made again it has SHA-256 {sha256}, expected {record.sha256}: another kind of machine, or other versions"
+    storage.put_replace(storage.join(samples.data_url, record.name), data)
+    return None

@@ -1,0 +1,58 @@
+"""The plan of an indexing job: which shards, and where the index goes."""
+
+from dataclasses import dataclass, field, replace
+
+from pipeline import storage
+from pipeline.errors import ConfigError
+from pipeline.plans.output_folder import output_url
+from pipeline.shards import INDEX_NAME, DatasetMeta, expand_shards, load_index
+
+
+@dataclass(frozen=True, slots=True)
+class IndexPlan:
+    """An indexing job that is ready to start."""
+
+    urls: list[str]
+    """The shards, absolute, in the data set's order."""
+    output: str
+    """Folder for the index, absolute."""
+    name: str | None = None
+    """Name of the data set in an index that is there already."""
+    meta: DatasetMeta = field(default_factory=DatasetMeta)
+    """Class names and image shape in an index that is there already."""
+    with_md5: frozenset[str] = frozenset()
+    """Shards of which it has a digest of all bytes: those are read whole, so that unchanged data stays the same data set."""
+
+
+def plan_indexing(shards: str, output: str) -> IndexPlan:
+    """Returns the plan of an indexing job.
+
+    Args:
+        shards: What the user named them by, see `expand_shards`.
+        output: Folder for the index; empty for the one that holds the shards.
+
+    Raises:
+        ConfigError: No shards are named or found, or they lie in several folders or on a store that is only read, and no
+            output is given.
+        StorageError: The store could not be asked.
+    """
+    if not shards:
+        raise ConfigError("--shards is missing; expected a path or URL")
+    urls = expand_shards(shards)
+    if output:
+        return _continued(IndexPlan(urls, output_url("--output", output)))
+    folders = {url.rpartition("/")[0] for url in urls}
+    if len(folders) > 1:
+        raise ConfigError(f"--output is missing; the shards lie in {len(folders)} folders, expected one folder for the index")
+    if urls[0].startswith(("http://", "https://")):
+        raise ConfigError(f"--output is missing; {urls[0]} is on a web server, which takes no index")
+    return _continued(IndexPlan(urls, storage.absolute_url(folders.pop())))
+
+
+def _continued(plan: IndexPlan) -> IndexPlan:
+    url = storage.join(plan.output, INDEX_NAME)
+    if not storage.exists(url):
+        return plan
+    known = load_index(url)
+    with_md5 = frozenset(shard.url for shard in known.shards if shard.digest.startswith("md5:"))
+    return replace(plan, name=known.name, meta=known.meta, with_md5=with_md5)

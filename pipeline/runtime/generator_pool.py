@@ -1,0 +1,148 @@
+"""The sampler actors of a run: as many as the cluster has room for, replaced when they die, added and dropped as it changes."""
+
+import time
+from dataclasses import dataclass, field, replace
+from typing import cast
+
+import ray
+from ray import ObjectRef
+from ray.actor import ActorHandle
+from ray.exceptions import RayError
+
+from pipeline.errors import ConfigError
+from pipeline.plans.generate_config import GenerateConfig
+from pipeline.runtime.generator import Generator, GeneratorArgs
+from pipeline.runtime.session import fitting_cpus, total
+
+CALLS_PER_WORKER = 2  # one samples while the other encodes and commits
+LOOK_EVERY_S = 5.0
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 30.0
+
+
+@dataclass(slots=True, eq=False)
+class Worker:
+    """One place for a sampler; its actor is made anew when it dies, under the same name."""
+
+    name: str
+    actor: ActorHandle
+    starting: ObjectRef | None
+    """Answers once the actor lives; until then it gets no work, so a place without room holds nothing up."""
+    calls: int = 0
+    """Parts it is at work on."""
+    deaths: int = 0
+    """In a row, without a part done in between."""
+    dead_until_s: float = field(default=0.0)
+    """Monotonic time before which it is not made anew."""
+
+
+class GeneratorPool:
+    """The workers of one run. Ray does not restart them itself: its restarting actors refuse calls at once, which would use up
+    a part's retries in no time.
+
+    Args:
+        config: The job.
+        args: What each sampler is made from, except for its name.
+        parts: Parts to be made: more workers than parts are not started.
+    """
+
+    def __init__(self, config: GenerateConfig, args: GeneratorArgs, parts: int) -> None:
+        self._config, self._args = config, args
+        self._use_gpus = _gpus_to_use(config) > 0 or config.accelerator == "gpu"
+        count = min(self._wanted(), parts)
+        self._cpus = fitting_cpus([(count, 1.0)], share=config.share_cpus)
+        self._parts = parts
+        self._made = 0
+        self.workers: list[Worker] = [self._new() for _ in range(count)]
+        self.deaths = 0
+        """Workers that died so far."""
+        self._dead: list[Worker] = []
+        self._looked_s = time.monotonic()
+
+    def idle(self) -> Worker | None:
+        """A living worker that can take another part, the least busy one; None if there is none."""
+        free = [worker for worker in self.workers if worker.starting is None and worker.calls < CALLS_PER_WORKER]
+        return min(free, key=lambda worker: worker.calls, default=None)
+
+    def starting(self) -> list[ObjectRef]:
+        """What answers when a worker lives."""
+        return [worker.starting for worker in self.workers if worker.starting is not None]
+
+    def started(self, ref: ObjectRef) -> None:
+        """Notes that a worker lives, or that it died before it did."""
+        for worker in self.workers:
+            if worker.starting == ref:
+                worker.starting = None
+                try:
+                    ray.get(ref)
+                except RayError:
+                    self.died(worker, worker.actor)
+
+    def died(self, worker: Worker, actor: ActorHandle) -> None:
+        """Puts a worker aside, to be made anew after a pause that grows while nothing goes well.
+
+        Args:
+            worker: Whose actor it was.
+            actor: The actor that died; not necessarily the present one: its calls fail one by one.
+        """
+        if worker not in self.workers or worker.actor is not actor:
+            return
+        ray.kill(actor)  # it may only have been out of reach
+        self.deaths += 1
+        pause_s = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2**worker.deaths)
+        worker.deaths, worker.calls = worker.deaths + 1, 0
+        worker.dead_until_s = time.monotonic() + pause_s
+        self.workers.remove(worker)
+        self._dead.append(worker)
+
+    def look_around(self, open_parts: int) -> None:
+        """Makes dead workers anew whose pause is over, and follows the cluster's size now and then.
+
+        Args:
+            open_parts: Parts that nobody is at work on.
+        """
+        now = time.monotonic()
+        for worker in [worker for worker in self._dead if worker.dead_until_s <= now]:
+            self._dead.remove(worker)
+            worker.actor, worker.starting = self._start(worker.name)
+            self.workers.append(worker)
+        if self._config.num_workers is not None or now - self._looked_s < LOOK_EVERY_S:
+            return
+        self._looked_s = now
+        wanted = self._wanted()
+        here = len(self.workers) + len(self._dead)
+        for _ in range(min(wanted - here, open_parts)):
+            self.workers.append(self._new())
+        for worker in [worker for worker in self.workers if worker.starting is not None][: max(0, here - max(1, wanted))]:
+            ray.kill(worker.actor)  # its node went away: it would wait for room for ever
+            self.workers.remove(worker)
+
+    def _wanted(self) -> int:
+        if self._config.num_workers is not None:
+            return self._config.num_workers
+        found = total("GPU") if self._use_gpus else total("CPU")
+        return max(1, int(found))
+
+    def _new(self) -> Worker:
+        name = f"generator-{self._made}"
+        self._made += 1
+        return Worker(name, *self._start(name))
+
+    def _start(self, name: str) -> tuple[ActorHandle, ObjectRef]:
+        actor = ray.remote(Generator).options(
+            num_cpus=self._cpus,
+            num_gpus=1 if self._use_gpus else 0,
+            max_restarts=0,
+            max_task_retries=0,
+            max_concurrency=CALLS_PER_WORKER,
+        )
+        started = cast(ActorHandle, actor.remote(replace(self._args, name=name)))
+        return started, started.ready.remote()
+
+
+def _gpus_to_use(config: GenerateConfig) -> int:
+    gpus = int(total("GPU")) if config.accelerator in ("auto", "gpu") else 0
+    if config.accelerator == "gpu" and not gpus and config.num_workers is None:
+        raise ConfigError(
+            "accelerator is gpu, but the cluster has no GPU; expected at least one, or --num-workers for a cluster that grows"
+        )
+    return gpus

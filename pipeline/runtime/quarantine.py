@@ -1,0 +1,102 @@
+"""The one actor that lists a run's damaged samples, whichever loader finds them."""
+
+import uuid
+from dataclasses import dataclass
+from typing import cast
+
+import ray
+from ray.actor import ActorHandle
+from ray.exceptions import RayTaskError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from pipeline.runtime.hub import HubAddress
+from pipeline.runtime.session import NAMESPACE
+from pipeline.stream import CorruptSample, Quarantine
+from pipeline.telemetry import CORRUPT_MEMBERS
+
+
+class QuarantineKeeper:
+    """Holds a `Quarantine` and keeps the count of its entries in the metrics.
+
+    Args:
+        url: The file of the list.
+        allowed: Samples that may be listed.
+        hub: Where the count goes.
+    """
+
+    def __init__(self, url: str, allowed: int, hub: HubAddress) -> None:
+        self._given = url, allowed
+        self._hub = hub.connect()
+        self._quarantine: Quarantine | None = None
+
+    def open(self) -> int:
+        """Reads what earlier jobs of the run listed, and returns how many samples that is.
+
+        Raises:
+            CorruptDataError: The file is no such list.
+            StorageError: It could not be read.
+        """
+        self._quarantine = self._quarantine or Quarantine(*self._given)
+        self._hub.commit.remote(CORRUPT_MEMBERS.name, len(self._quarantine))
+        return len(self._quarantine)
+
+    def add(self, sample: CorruptSample) -> None:
+        """Lists a sample; when it returns, the sample is on storage.
+
+        Raises:
+            CorruptDataError: There are more than allowed.
+            StorageError: The list could not be written.
+        """
+        self.open()
+        quarantine = cast(Quarantine, self._quarantine)
+        try:
+            if quarantine.add(sample):
+                self._hub.say.remote(
+                    f"warning: replaced sample {sample.key!r}: {sample.reason} ({sample.uri} at byte {sample.offset})"
+                )
+        finally:
+            self._hub.commit.remote(CORRUPT_MEMBERS.name, len(quarantine))
+
+
+@dataclass(frozen=True, slots=True)
+class QuarantineAddress:
+    """How loaders find the keeper, by name for the reason that `HubAddress` gives."""
+
+    name: str
+    """Name of the actor, unique to the job."""
+
+    def add(self, sample: CorruptSample) -> None:
+        """Lists a sample; when it returns, the sample is on storage.
+
+        Raises:
+            CorruptDataError: There are more than allowed.
+            StorageError: The list could not be written.
+        """
+        keeper = ray.get_actor(self.name, namespace=NAMESPACE)
+        try:
+            ray.get(keeper.add.remote(sample))
+        except RayTaskError as error:
+            raise error.cause from error
+
+
+def start_quarantine(url: str, allowed: int, hub: HubAddress) -> tuple[ActorHandle, QuarantineAddress]:
+    """Starts the keeper on the driver's node; it lives as long as the handle is held.
+
+    Args:
+        url: The file of the list.
+        allowed: Samples that may be listed.
+        hub: Where the count goes.
+
+    Raises:
+        CorruptDataError: There is a file, and it is no such list.
+        StorageError: The file could not be read.
+    """
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    address = QuarantineAddress(f"quarantine-{uuid.uuid4().hex}")
+    options = ray.remote(QuarantineKeeper).options(name=address.name, namespace=NAMESPACE, num_cpus=0, scheduling_strategy=here)
+    keeper = cast(ActorHandle, options.remote(url, allowed, hub))
+    try:
+        ray.get(keeper.open.remote())
+    except RayTaskError as error:
+        raise error.cause from error
+    return keeper, address

@@ -1,0 +1,56 @@
+"""origin.json: where the checkpoint of a set was found when its first job started; later jobs go on from there."""
+
+import json
+from dataclasses import asdict, dataclass
+
+from pipeline import storage
+from pipeline.errors import CorruptDataError, ResumeMismatch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """What was asked for and what was found; the samples depend on the checkpoint's digest alone, not on this."""
+
+    given: str
+    """The run folder or checkpoint folder that the command named, absolute."""
+    checkpoint: str
+    """The checkpoint folder that was found there then."""
+    conditions: str = ""
+    """The file of conditions, or nothing."""
+
+    def write(self, url: str) -> None:
+        """Record the origin in a set's folder, unless there is one.
+
+        Raises:
+            ResumeMismatch: Another job found another checkpoint in the same place just before.
+        """
+        if storage.put_once(_origin_url(url), (json.dumps(asdict(self), indent=2, sort_keys=True) + "\n").encode()):
+            return
+        there = load_origin(url)
+        if there is not None and there.given == self.given and there.checkpoint != self.checkpoint:
+            raise ResumeMismatch(
+                f"another job has just begun with {there.checkpoint}, this one found {self.checkpoint}; start it again ({url})"
+            )
+
+
+def load_origin(url: str) -> Origin | None:
+    """The origin recorded in a set's folder; None if there is none.
+
+    Raises:
+        CorruptDataError: It is damaged.
+    """
+    origin_url = _origin_url(url)
+    if not storage.exists(origin_url):
+        return None
+    try:
+        read = json.loads(storage.read_bytes(origin_url))
+        origin = Origin(**read)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise CorruptDataError(f"got no origin of a sample set: {error}", origin_url) from error
+    if not all(isinstance(value, str) for value in asdict(origin).values()):
+        raise CorruptDataError(f"got {read}, expected text in every field", origin_url)
+    return origin
+
+
+def _origin_url(url: str) -> str:
+    return storage.join(url, "origin.json")

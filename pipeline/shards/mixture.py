@@ -1,0 +1,93 @@
+"""Several data sets under one name: a JSON file with a weight for each."""
+
+import json
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+
+from pipeline import storage
+from pipeline.errors import ConfigError
+from pipeline.shards.index import DatasetMeta, MixedSource, ShardIndex
+from pipeline.shards.offsets import JoinedOffsets
+from pipeline.shards.places import folder_of, resolve
+
+MAX_WEIGHT_SUM = 10**9
+_EXPECTED = 'expected {"mixture": {"URL": weight, ...}} with at least two data sets and weights above 0'
+
+
+def is_mixture(url: str) -> bool:
+    """Whether a URL names a mixture file: JSON with a `mixture` and no shards of its own.
+
+    Raises:
+        StorageError: The store could not be asked.
+    """
+    if not url.endswith(".json") or not storage.exists(url) or storage.is_folder(url):
+        return False
+    try:
+        content = json.loads(storage.read_bytes(url))
+    except ValueError:
+        return False
+    return isinstance(content, dict) and "mixture" in content
+
+
+def load_mixture(url: str) -> list[tuple[str, str, int]]:
+    """(name, data set, weight) of each data set in a mixture file: `{"mixture": {"train-a": 0.7, "s3://bucket/b": 0.3}}`.
+
+    Names are anything that `open_data` takes, relative ones relative to the file. Weights are taken as the decimal numbers they
+    are written as, so 0.7 and 0.3 are exactly 7 to 3.
+
+    Args:
+        url: The file.
+
+    Returns:
+        Weights as the smallest whole numbers in the same proportion, in the file's order.
+
+    Raises:
+        ConfigError: The file is none of this kind.
+        StorageError: It could not be read.
+    """
+    try:
+        mixture = json.loads(storage.read_bytes(url), parse_float=Fraction)["mixture"]
+        weights = {name: Fraction(weight) for name, weight in mixture.items() if not isinstance(weight, str | bool)}
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ConfigError(f"{_EXPECTED}, got {error!r}, in {url}") from None
+    if len(weights) < 2 or len(weights) != len(mixture) or min(weights.values()) <= 0:
+        raise ConfigError(f"{_EXPECTED}, got {json.dumps(mixture, default=float)}, in {url}")
+    scale = math.lcm(*(weight.denominator for weight in weights.values()))
+    whole = [int(weight * scale) for weight in weights.values()]
+    common = math.gcd(*whole)
+    if sum(whole) // common > MAX_WEIGHT_SUM:
+        raise ConfigError(f"weights have more than 9 digits, got {json.dumps(mixture, default=float)}, in {url}")
+    folder = folder_of(url)
+    return [(name, resolve(folder, name), number // common) for name, number in zip(weights, whole, strict=True)]
+
+
+def mixed(parts: Sequence[tuple[str, int, ShardIndex]], name: str) -> ShardIndex:
+    """The one index of several data sets.
+
+    Args:
+        parts: (name, weight, index) of each.
+        name: What to call them together.
+
+    Raises:
+        ConfigError: One of them is a mixture itself, or their class names differ.
+    """
+    for part, _, index in parts:
+        if index.sources:
+            raise ConfigError(f"got the mixture {part} inside the mixture {name}, expected a data set")
+    classes = {index.meta.class_names for _, _, index in parts if index.meta.class_names}
+    if len(classes) > 1:
+        different = " and ".join(str(list(names)) for names in sorted(classes))
+        raise ConfigError(f"the data sets of the mixture {name} have different classes: {different}")
+    shapes = {index.meta.image_shape for _, _, index in parts}
+    firsts, shards = [], []
+    for _, _, index in parts:
+        firsts.append(len(shards))
+        shards += index.shards
+    return ShardIndex(
+        name=name,
+        shards=tuple(shards),
+        offsets=JoinedOffsets(tuple(index.offsets for _, _, index in parts), tuple(firsts)),
+        meta=DatasetMeta(class_names=classes.pop() if classes else (), image_shape=shapes.pop() if len(shapes) == 1 else None),
+        sources=tuple(MixedSource(name=part, num_shards=len(index.shards), weight=weight) for part, weight, index in parts),
+    )

@@ -1,0 +1,1 @@
+../unit/storage/test_storage_contract.py

@@ -1,0 +1,112 @@
+"""Which class a sample gets, by counts, by weights and from a file of conditions."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from generation_models import spec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.errors import ConfigError, CorruptDataError
+from pipeline.generation import LabelRule, load_conditions, parse_labels
+
+RULES = [LabelRule(classes=(2, 0), counts=(7, 5)), LabelRule(classes=(0, 1, 5), weights=(0.2, 3, 1)), LabelRule(classes=(1, 2))]
+
+
+def classes(rule: LabelRule, first: int, rows: int, seed: int = 0) -> list[int]:
+    found = rule.of(seed, first, rows)
+    assert found is not None
+    assert found.dtype == np.int64
+    return found.tolist()
+
+
+@pytest.mark.parametrize("rule", RULES, ids=["counts", "weights", "cycle"])
+@given(first=st.integers(0, 50), cut=st.integers(1, 19))
+def test_a_samples_class_does_not_depend_on_the_range(rule: LabelRule, first: int, cut: int) -> None:
+    assert classes(rule, first, 20) == classes(rule, first, cut) + classes(rule, first + cut, 20 - cut)
+
+
+def test_counts_are_exact() -> None:
+    rule = parse_labels("2:7,0:5,1:1", 3)
+    assert rule.num_samples == 13
+    assert classes(rule, 0, 13) == [2] * 7 + [0] * 5 + [1]
+    assert classes(rule, 11, 5) == [0, 1, 1, 1, 1]  # past the end: rows that fill a batch up and are thrown away
+
+
+def test_weights_are_frequencies_and_follow_the_seed() -> None:
+    rule = parse_labels("0=1,4=3", 5)
+    assert rule.num_samples is None
+    n = 20_000
+    found = Counter(classes(rule, 0, n))
+    assert set(found) == {0, 4}
+    assert abs(found[4] / n - 0.75) < 5 * (0.75 * 0.25 / n) ** 0.5
+    assert classes(rule, 0, 100, seed=1) != classes(rule, 0, 100)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("0:5,1", "got '0:5,1', expected all, one class"),
+        ("0:5,1=3", "expected all, one class"),
+        ("0:0", r"counts \[0\], expected a positive one"),
+        ("0=-1", "weights"),
+        ("0=nan", "weights"),
+        ("0:1.5", "expected all, one class"),
+        ("7:5", "got class 7, expected 0 to 2"),
+    ],
+)
+def test_bad_counts_and_weights_are_refused(text: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        parse_labels(text, 3)
+
+
+def test_the_specification_has_the_rule() -> None:
+    found = spec(labels=(1, 2), label_counts=(2, 3)).labels_of(0, 5)
+    assert found is not None
+    assert found.tolist() == [1, 1, 2, 2, 2]
+
+
+def conditions(folder: Path, **columns: object) -> str:
+    pq.write_table(pa.table(columns), folder / "conditions.parquet")
+    return str(folder / "conditions.parquet")
+
+
+@pytest.mark.parametrize("keys", [["a", "b", "c"], [7, 8, 9], None])
+def test_conditions_are_read_by_row(tmp_path: Path, keys: list[object] | None) -> None:
+    more = {} if keys is None else {"key": keys}
+    url = conditions(tmp_path, label=[2, 0, 1], prompt=["x", "y", "z"], **more)
+    read = load_conditions(url, 3)
+    assert read.labels_of(1, 2).tolist() == [0, 1]
+    assert read.labels_of(2, 3).tolist() == [1, 1, 1]
+    assert read.keys_of(1, 2) == (None if keys is None else [str(key) for key in keys[1:]])
+    assert load_conditions(url, 3, sha256=read.sha256).sha256 == read.sha256
+    with pytest.raises(CorruptDataError, match="the conditions changed"):
+        load_conditions(url, 3, sha256="0" * 64)
+
+
+@pytest.mark.parametrize(
+    ("columns", "says"),
+    [
+        ({"class": [1]}, "expected an integer label"),
+        ({"label": ["1"]}, "expected an integer label"),
+        ({"label": [1, None]}, "expected an integer label"),
+        ({"label": [1, 3]}, "classes 1 to 3, expected 0 to 2"),
+        ({"label": [-1]}, "expected 0 to 2"),
+        ({"label": [1, 2], "key": ["a", None]}, "1 rows without key"),
+    ],
+)
+def test_bad_conditions_are_refused(tmp_path: Path, columns: dict[str, object], says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        load_conditions(conditions(tmp_path, **columns), 3)
+
+
+def test_what_is_no_file_of_conditions_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such object"):
+        load_conditions(str(tmp_path / "gone"), 3)
+    (tmp_path / "text").write_text("label")
+    with pytest.raises(ConfigError, match="no readable Parquet file"):
+        load_conditions(str(tmp_path / "text"), 3)
