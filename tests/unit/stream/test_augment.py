@@ -115,4 +115,4 @@ def test_chances_are_frozen_uniform_and_independent() -> None:
 @pytest.mark.parametrize(("field", "value"), [("crop_min", 0.0), ("crop_min", 1.1), ("max_corrupt_share", -0.1)])
 def test_bad_fields_are_named(field: str, value: float) -> None:
     with pytest.raises(ConfigError, match=f"{field} must be .*, got {value}"):
-        StreamConfig(**{field: value})
+        StreamConfig(**{field: value})  # pyright: ignore[reportArgumentType]
