@@ -23,7 +23,7 @@ def test_points_lie_on_the_roll_and_belong_to_their_numbers() -> None:
 
 def test_a_short_training_comes_near_and_the_drift_leads_to_the_curve() -> None:
     config = DiffusionConfig(timesteps=50, bin_width=None)
-    family, network = train_on_points(config, lambda n: swiss_roll(n, 0), steps=300, batch=256, seed=0)
+    family, network = train_on_points(config, lambda n: swiss_roll(n, 0), steps=1000, batch=256, seed=0)
     numbers = torch.arange(1000)
     draws = Draws(seed=3, samples=numbers, epochs=torch.zeros_like(numbers))
     request = SampleRequest(shape=(2,), sampler=SamplerConfig(name="ddpm", steps=50, clip="none"))
