@@ -30,10 +30,10 @@ check: $(STAMP)
 	$(BIN)/codespell pipeline jobs tests cluster docs README.md Makefile pyproject.toml ray_cluster.yaml
 	$(BIN)/pyright
 
-# Rooms in parallel, one thread each; then the jobs as a user runs them, one after another.
+# Rooms in parallel, one thread each; then the jobs as a user runs them, two files at a time, for they wait for Ray a lot.
 test: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --ignore tests/jobs --ignore tests/s3
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/jobs
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile tests/jobs
 
 # Storage and the jobs on a real S3 server, Ceph, whose Debian packages are installed where they are missing.
 test-s3: $(STAMP)
