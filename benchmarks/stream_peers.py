@@ -169,7 +169,9 @@ def prepare(folder, extension):
 def _torchvision_without_its_operators():
     # mosaicml-streaming imports torchvision for data sets that are not used here; its compiled operators fit another build
     # of torch, and it only asks whether their names are known.
-    library = torch.library.Library("torchvision", "FRAGMENT")
+    from torch import library as torch_library
+
+    library = torch_library.Library("torchvision", "FRAGMENT")
     for name in ("nms", "qnms"):
         library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     _KEPT.append(library)
