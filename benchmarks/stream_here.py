@@ -38,7 +38,7 @@ def ours(batch_size: int, folder: str, extension: str, side: int) -> Iterator[in
         image = ImageSpec(size=side, channels=3, num_classes=1000)
         loaders = start_loaders(LOADERS, 0.9, LoaderArgs(name="loader", index=index, order=order, image=image, hub=hub.address))
         cut = pieces(batch_size, LOADERS, 1)
-        for batch in BatchFeed(loaders, cut, image_bytes=image.image_bytes, first=0, last=None, prefetch=4, pin=False):
+        for batch in BatchFeed(loaders, cut, image=image, first=0, last=None, prefetch=4, pin=False):
             assert batch.images.dtype == torch.uint8
             yield len(batch.images)
 

@@ -1,21 +1,22 @@
 """A rank's end of the stream: its rows of each batch, asked for ahead of time and put together in row order."""
 
-import warnings
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
 import ray
 import torch
+from numpy.typing import NDArray
 from ray import ObjectRef
 from ray.actor import ActorHandle
 from ray.exceptions import GetTimeoutError
 
 from pipeline.errors import TransientStorageError
 from pipeline.order import Piece
-from pipeline.stream import BatchArrays, batches_a_call
+from pipeline.runtime.loader import Answer, Target
+from pipeline.stream import ImageSpec, Slot, SlotPool, batches_a_call
 from pipeline.training import Batch
 
 # Longer than Ray needs to notice a lost node and to restart its actors elsewhere; a hang beyond it is an error.
@@ -28,16 +29,21 @@ class _Call:
 
     step: int
     count: int
-    refs: Sequence[ObjectRef]
+    slot: Slot
+    refs: list[ObjectRef]
+    is_clean: bool = True
+    """Whether nobody can write to the slot once all loaders have answered."""
 
 
 class BatchFeed(Iterator[Batch]):
     """Yields this rank's rows of global batches first, first + 1, ... and ends before `last`.
 
+    A batch lies in memory that loaders on this node write to; it is used again only when no tensor over it is left.
+
     Args:
         loaders: All loader actors.
         pieces: The pieces of a batch that belong to this rank, in row order.
-        image_bytes: Size of a decoded image.
+        image: What images are decoded to.
         first: First batch.
         last: The batch after the last one; None for no end.
         prefetch: Batches asked for in advance, at least; with `HANDOVER_BYTES` the bound on memory: no loader works further
@@ -50,79 +56,88 @@ class BatchFeed(Iterator[Batch]):
         loaders: list[ActorHandle],
         pieces: list[Piece],
         *,
-        image_bytes: int,
+        image: ImageSpec,
         first: int,
         last: int | None,
         prefetch: int,
         pin: bool,
     ) -> None:
-        self._loaders, self._pieces = loaders, pieces
+        self._loaders, self._pieces, self._image = loaders, pieces, image
         self._next, self._last, self._pin, self._prefetch = first, last, pin, prefetch
-        self._most = batches_a_call(max(p.stop - p.start for p in pieces) * image_bytes)
+        self._rows = sum(p.stop - p.start for p in pieces)
+        self._most = batches_a_call(max(p.stop - p.start for p in pieces) * image.image_bytes)
+        self._pool = SlotPool(self._most * self._rows * image.image_bytes, most_free=2 + prefetch)
         self._count = 1  # grows to the most: the first batch should not have to wait for others
         self._asked: deque[_Call] = deque()
-        self._parts: list[BatchArrays] = []
-        self._step = first
-        self._left = 0
+        self._lives: dict[int, int] = {}
+        self._ready: deque[Batch] = deque()
         self._ask()
 
     def __next__(self) -> Batch:
-        if not self._left:
+        if not self._ready:
             self._take()
-        part = len(self._parts[0].images) // (self._pieces[0].stop - self._pieces[0].start) - self._left
-        self._left -= 1
-        return self._batch(part)
+        return self._ready.popleft()
 
     def _take(self) -> None:
         """Waits for the next answer of every loader."""
         if not self._asked:
             raise StopIteration
-        call = self._asked.popleft()
         self._ask()
-        self._parts = []  # lets go of the last answer, so that its memory is free for those to come
+        call = self._asked.popleft()
         try:
-            self._parts = cast(list[BatchArrays], ray.get(list(call.refs), timeout=BATCH_TIMEOUT_S))
+            answers = cast(list[Answer], ray.get(call.refs, timeout=BATCH_TIMEOUT_S))
         except GetTimeoutError as error:
             loaders = ", ".join(f"loader-{p.loader}" for p in self._pieces)
             raise TransientStorageError(f"batch {call.step} did not come within {BATCH_TIMEOUT_S:.0f} s", loaders) from error
-        self._left = call.count
+        self._note_lives(call, answers)
+        images = self._images(call, answers)
+        labels, samples, epochs = (np.concatenate(column, axis=1) for column in zip(*(a[1:4] for a in answers), strict=True))
+        for i in range(call.count):
+            columns = (self._tensor(column[i]) for column in (images, labels, samples, epochs))
+            self._ready.append(Batch(**dict(zip(("images", "labels", "samples", "epochs"), columns, strict=True))))
 
     def _ask(self) -> None:
         """Keeps at least two answers and `prefetch` batches on their way: one that is made while one is used."""
         while self._last is None or self._next < self._last:
-            if len(self._asked) >= 2 and sum(call.count for call in self._asked) >= self._prefetch:
+            if len(self._asked) > 2 and sum(call.count for call in self._asked) > self._prefetch:
                 return
             count = self._count if self._last is None else min(self._count, self._last - self._next)
-            refs = [self._loaders[p.loader].batches.remote(p.start, p.stop, self._next, count) for p in self._pieces]
-            self._asked.append(_Call(self._next, count, refs))
+            slot = self._pool.take()
+            refs, first_row = [], 0
+            for piece in self._pieces:
+                target = None if slot.address is None else Target(slot.address, self._rows, first_row)
+                loader = self._loaders[piece.loader]
+                refs.append(loader.batches.remote(piece.start, piece.stop, self._next, count, target))
+                first_row += piece.stop - piece.start
+            self._asked.append(_Call(self._next, count, slot, refs))
             self._next += count
             self._count = min(2 * self._count, self._most)
 
-    def _batch(self, number: int) -> Batch:
-        """Puts together the batch that is `number` in the answers at hand."""
-        rows = [p.stop - p.start for p in self._pieces]
-        cuts = [[column[number * n : (number + 1) * n] for column in part] for part, n in zip(self._parts, rows, strict=True)]
-        images, labels, samples, epochs = (self._column([cut[i] for cut in cuts]) for i in range(4))
-        return Batch(images=images, labels=labels, samples=samples, epochs=epochs)
+    def _note_lives(self, call: _Call, answers: list[Answer]) -> None:
+        """Gives up the slots that a loader had been told of before it was restarted.
 
-    def _column(self, parts: list[np.ndarray]) -> torch.Tensor:
-        if len(parts) == 1 and not self._pin:
-            # The object store's own memory, which Ray marks as not to be written to because others may read the object.
-            # Nobody does: a piece is made for one rank and asked for once.
-            return torch.from_numpy(parts[0])
-        first = torch.from_numpy(parts[0])
-        whole = torch.empty((sum(map(len, parts)), *first.shape[1:]), dtype=first.dtype, pin_memory=self._pin)
-        np.concatenate(parts, out=whole.numpy())
-        return whole
+        Of a loader whose node was given up for lost nobody knows that it is dead: it may wake and write what it was asked for.
+        That is what its successor wrote, and does no harm until the slot is used for something else.
+        """
+        for piece, answer in zip(self._pieces, answers, strict=True):
+            if self._lives.setdefault(piece.loader, answer.life) != answer.life:
+                self._lives[piece.loader] = answer.life
+                for asked in (call, *self._asked):
+                    asked.is_clean = False
 
+    def _images(self, call: _Call, answers: list[Answer]) -> NDArray[np.uint8]:
+        """uint8 [count, rows, height, width, channels]: what is in the slot, completed by what had to travel."""
+        size = call.count * self._rows * self._image.image_bytes
+        memory = self._pool.lend(call.slot, reuse=call.is_clean)[:size]
+        images = memory.reshape(call.count, self._rows, *self._image.shape)
+        row = 0
+        for piece, answer in zip(self._pieces, answers, strict=True):
+            stop = row + piece.stop - piece.start
+            if answer.images is not None:
+                images[:, row:stop] = answer.images
+            row = stop
+        return images
 
-def _warn_now() -> None:
-    """Has torch's one warning about arrays that are not writable said where nobody hears it; see `BatchFeed._column`."""
-    array = np.zeros(1, np.uint8)
-    array.flags.writeable = False
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.from_numpy(array)
-
-
-_warn_now()
+    def _tensor(self, column: NDArray[np.generic]) -> torch.Tensor:
+        tensor = torch.from_numpy(column)
+        return tensor.pin_memory() if self._pin else tensor

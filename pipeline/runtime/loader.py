@@ -3,7 +3,7 @@
 import logging
 import time
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 import ray
@@ -18,7 +18,7 @@ from pipeline.runtime.quarantine import QuarantineAddress
 from pipeline.runtime.storage_counts import reach_storage_counts
 from pipeline.shards import ShardIndex
 from pipeline.storage import RangeCache
-from pipeline.stream import BatchArrays, ImageSpec, SliceReader
+from pipeline.stream import ImageSpec, SliceReader, SlotAddress, SlotReach
 from pipeline.telemetry import IMAGES_STREAMED, LOADER_DEMAND_WAIT_SECONDS, SAMPLES_REPLACED, Tally
 
 REPORT_EVERY_S = 0.5
@@ -46,21 +46,49 @@ class LoaderArgs:
     """Where ranges are kept on the loader's node; None keeps none."""
 
 
+class Target(NamedTuple):
+    """Where the pixels of an answer go."""
+
+    slot: SlotAddress
+    """Memory of the one who asks, uint8 [count, rows, height, width, channels]."""
+    rows: int
+    """Rows of a batch in it."""
+    first_row: int
+    """Which of them the answer's first row is."""
+
+
+class Answer(NamedTuple):
+    """Rows of consecutive global batches, one batch after another."""
+
+    images: NDArray[np.uint8] | None
+    """uint8 [count, rows, height, width, channels]; None where they are in the slot."""
+    labels: NDArray[np.int64]
+    """int64 [count, rows]; -1 where no label was asked for."""
+    samples: NDArray[np.int64]
+    """Number of each sample in the data set, int64 [count, rows]."""
+    epochs: NDArray[np.int64]
+    """Epoch of each row, int64 [count, rows]."""
+    life: int
+    """Which life of the actor this is; another number after a restart."""
+
+
 class Loader:
     """Answers "rows start..stop of batches k, k + 1, ...". Asked again after a restart, it gives the same rows."""
 
     def __init__(self, args: LoaderArgs) -> None:
         self._args = args
+        self._life = time.time_ns()
         self._hub = None if args.hub is None else args.hub.connect()
-        self._tally = Tally(args.name, time.time_ns())
+        self._tally = Tally(args.name, self._life)
         self._readers: dict[tuple[int, int], SliceReader] = {}
-        # What is handed over is copied into the object store; fresh memory for every answer would have to be cleared by the
-        # kernel each time, which costs as much as the copy.
+        self._slots = SlotReach()
+        # What cannot go into a slot is copied into the object store; fresh memory for every answer would have to be cleared by
+        # the kernel each time, which costs as much as the copy.
         self._pixels = np.empty(0, np.uint8)
         self._idle_since: float | None = None
         self._reported_at = 0.0
 
-    def batches(self, start: int, stop: int, step: int, count: int) -> BatchArrays:
+    def batches(self, start: int, stop: int, step: int, count: int, target: Target | None) -> Answer:
         """Returns rows [start, stop) of the global batches step, step + 1, ..., one batch after another.
 
         Args:
@@ -68,6 +96,7 @@ class Loader:
             stop: Last row, exclusive.
             step: First batch.
             count: How many batches, at least 1.
+            target: Where pixels are to go, if that can be reached from here; else they are in the answer.
 
         Raises:
             CorruptDataError: More samples than allowed cannot be decoded, or a shard is not what the index says.
@@ -77,8 +106,11 @@ class Loader:
             self._tally.add(LOADER_DEMAND_WAIT_SECONDS, time.perf_counter() - self._idle_since)
         reader = self._reader(start, stop)
         replaced, rows = reader.replaced, stop - start
-        images = self._memory(count * rows)
-        parts = [reader.batch(step + i, images[i * rows : (i + 1) * rows]) for i in range(count)]
+        images = None if target is None else self._in_slot(target, count, rows)
+        is_shared = images is not None
+        if images is None:
+            images = self._memory(count, rows)
+        parts = [reader.batch(step + i, images[i]) for i in range(count)]
         self._tally.add(SAMPLES_REPLACED, reader.replaced - replaced)
         self._tally.add(IMAGES_STREAMED, count * rows)
         now = time.perf_counter()
@@ -86,8 +118,8 @@ class Loader:
             self._report()
             self._reported_at = now
         self._idle_since = time.perf_counter()
-        columns = zip(*(part[1:] for part in parts), strict=True)
-        return BatchArrays(images, *(np.concatenate(column) for column in columns))
+        labels, samples, epochs = (np.stack(column) for column in zip(*(part[1:] for part in parts), strict=True))
+        return Answer(None if is_shared else images, labels, samples, epochs, self._life)
 
     def report(self) -> None:
         """Sends the counts to the hub and returns once they are there; without it the last half second would be lost."""
@@ -109,12 +141,20 @@ class Loader:
             )
         return self._readers[start, stop]
 
-    def _memory(self, rows: int) -> NDArray[np.uint8]:
-        """Returns memory for so many images: the same again where it is large enough."""
-        size = rows * self._args.image.image_bytes
+    def _in_slot(self, target: Target, count: int, rows: int) -> NDArray[np.uint8] | None:
+        """uint8 [count, rows, height, width, channels] in the memory of the one who asks, or None."""
+        memory = self._slots.memory(target.slot)
+        if memory is None:
+            return None
+        whole = memory[: count * target.rows * self._args.image.image_bytes]
+        return whole.reshape(count, target.rows, *self._args.image.shape)[:, target.first_row : target.first_row + rows]
+
+    def _memory(self, count: int, rows: int) -> NDArray[np.uint8]:
+        """uint8 [count, rows, height, width, channels] of this process: the same again where it is large enough."""
+        size = count * rows * self._args.image.image_bytes
         if len(self._pixels) < size:
             self._pixels = np.empty(size, np.uint8)
-        return self._pixels[:size].reshape(rows, *self._args.image.shape)
+        return self._pixels[:size].reshape(count, rows, *self._args.image.shape)
 
 
 def start_loaders(count: int, cpus: float, args: LoaderArgs) -> list[ActorHandle]:

@@ -139,7 +139,7 @@ class Stream:
         return BatchFeed(
             self._loaders,
             self._pieces,
-            image_bytes=self._image.image_bytes,
+            image=self._image,
             first=self._step,
             last=None,
             prefetch=self._prefetch,

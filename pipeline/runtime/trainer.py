@@ -78,7 +78,7 @@ class Trainer:
         feed = BatchFeed(
             self.args.loaders,
             [p for p in cut if p.rank == self.rank],
-            image_bytes=self.plan.image.image_bytes,
+            image=self.plan.image,
             first=self.state.step,
             last=c.steps,
             prefetch=c.workers.prefetch_batches,

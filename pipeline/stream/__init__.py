@@ -15,6 +15,7 @@ from pipeline.stream.corrupt import (
 )
 from pipeline.stream.memory import LoaderMemory, batches_a_call, loader_memory
 from pipeline.stream.reader import SliceReader
+from pipeline.stream.slots import Slot, SlotAddress, SlotPool, SlotReach
 from pipeline.stream.whole import read_all
 
 __all__ = [
@@ -26,6 +27,10 @@ __all__ = [
     "OnCorrupt",
     "Quarantine",
     "SliceReader",
+    "Slot",
+    "SlotAddress",
+    "SlotPool",
+    "SlotReach",
     "StreamConfig",
     "batches_a_call",
     "check_budget",
