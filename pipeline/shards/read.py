@@ -1,10 +1,16 @@
 """Samples from shards: any run of consecutive samples is one byte range, one read."""
 
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
 from pipeline import storage
 from pipeline.errors import CorruptDataError
 from pipeline.shards.fields import RawSample
-from pipeline.shards.grouping import group_members
+from pipeline.shards.grouping import group_members, split_name
 from pipeline.shards.index import ShardIndex, sample_offsets
+from pipeline.shards.tar_columns import walk_samples
 from pipeline.shards.tar_walk import walk_tar
 from pipeline.storage import RangeCache
 
@@ -33,6 +39,9 @@ def read_samples(index: ShardIndex, shard: int, start: int, stop: int, cache: Ra
     offsets = sample_offsets(index, shard)
     first, last = int(offsets[start]), int(offsets[stop])
     data = memoryview(storage.read_range(info.url, first, last, version=info.version, cache=cache))
+    samples = _plain_samples(data, offsets[start : stop + 1] - first, info.url, first)
+    if samples is not None:
+        return samples
     samples = [
         RawSample(key, {field: data[at - first : at - first + size] for field, at, size in spans}, info.url, begins)
         for key, begins, spans in group_members(walk_tar(data, info.url, start=first, has_end_marker=False), info.url)
@@ -44,3 +53,28 @@ def read_samples(index: ShardIndex, shard: int, start: int, stop: int, cache: Ra
             first,
         )
     return samples
+
+
+def _plain_samples(data: memoryview, begins: NDArray[np.int64], uri: str, first: int) -> list[RawSample] | None:
+    """The samples by the fast walk, or None where `walk_tar` and `group_members` must say what they are, or what is wrong."""
+    found = walk_samples(data, begins)
+    if found is None:
+        return None
+    keys: list[str | None] = [None] * (len(begins) - 1)
+    fields: list[dict[str, memoryview]] = [{} for _ in keys]
+    for members in found:
+        for row, name, start, stop in zip(*members, strict=True):
+            parts = split_name(name.decode("utf-8", "surrogateescape"))
+            if parts is None:
+                return None
+            key, field = parts
+            known = keys[row]
+            if known is None:
+                keys[row] = key
+            elif known != key or field in fields[row]:
+                return None
+            fields[row][field] = data[start:stop]
+    if None in keys or len(set(keys)) < len(keys):
+        return None
+    places = (begins[:-1] + first).tolist()
+    return [RawSample(key, field, uri, at) for key, field, at in zip(cast(list[str], keys), fields, places, strict=True)]
