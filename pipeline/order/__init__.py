@@ -1,6 +1,6 @@
 """Which sample comes when: pure functions of (shard sizes, seed, batch size), without torch, Ray or I/O."""
 
-from pipeline.order.answers import OrderConfig, Place, Rows, Segment
+from pipeline.order.answers import OrderConfig, Place, Rows, Segment, Stretch
 from pipeline.order.chances import chances
 from pipeline.order.cursor import Cursor
 from pipeline.order.keys import key64
@@ -24,6 +24,7 @@ __all__ = [
     "Rows",
     "Segment",
     "StreamOrder",
+    "Stretch",
     "WindowSpan",
     "chances",
     "default_lanes",

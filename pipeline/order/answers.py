@@ -66,6 +66,21 @@ class LanePart(NamedTuple):
     """Last sample, exclusive."""
 
 
+class Stretch(NamedTuple):
+    """Consecutive rows of a batch that come from one window: its shuffled samples [first, last)."""
+
+    epoch: int
+    """Epoch of the rows."""
+    lane: int
+    """The lane that holds the window."""
+    span: WindowSpan
+    """The window."""
+    first: int
+    """First sample, inclusive; counted in the window's shuffled order."""
+    last: int
+    """Last sample, exclusive."""
+
+
 class Place(NamedTuple):
     """Where consecutive rows of a batch lie: all in one window."""
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from pipeline.errors import ConfigError
-from pipeline.order.answers import Ints, LanePart, Place, Rows, Segment
+from pipeline.order.answers import Ints, LanePart, Place, Rows, Segment, Stretch
 from pipeline.order.lanes import WindowSpan
 from pipeline.order.plan import ORDER_VERSION, StreamOrder
 
@@ -94,17 +94,23 @@ class MixtureOrder:
             for place in self.sources[number].places_of(parts)
         ]
 
-    def spans(self, step: int, start: int, stop: int) -> list[tuple[int, int, WindowSpan]]:
-        """Returns (epoch, lane, window) for the windows that rows [start, stop) of batch `step` lie in, in row order."""
+    def stretches(self, step: int, start: int, stop: int) -> list[Stretch]:
+        """Returns which windows rows [start, stop) of batch `step` lie in, as `StreamOrder.stretches` does."""
         return [
-            (epoch, lane + int(self._first_lane[number]), span)
+            stretch._replace(lane=stretch.lane + int(self._first_lane[number]))
             for number, parts in self._parts(step, start, stop)
-            for epoch, lane, span in self.sources[number].spans_of(parts)
+            for stretch in self.sources[number].stretches_of(parts)
         ]
+
+    def shuffled(self, epoch: int, lane: int, span: WindowSpan) -> tuple[Ints, Ints]:
+        """Returns a window's shuffled order as positions and samples, as `StreamOrder.shuffled` does."""
+        number = self._source(lane)
+        positions, samples = self.sources[number].shuffled(epoch, lane - int(self._first_lane[number]), span)
+        return positions, samples + self._first_sample[number]
 
     def segments(self, epoch: int, lane: int, span: WindowSpan) -> list[Segment]:
         """Returns the stretches of shards that a window consists of, in the order of its positions."""
-        source = int(np.searchsorted(self._first_lane, lane, side="right")) - 1
+        source = self._source(lane)
         shift = int(self._first_shard[source])
         found = self.sources[source].segments(epoch, lane - int(self._first_lane[source]), span)
         return [Segment(segment.shard + shift, segment.start, segment.stop) for segment in found]
@@ -114,6 +120,10 @@ class MixtureOrder:
         source = int(np.searchsorted(self._first_sample, sample, side="right")) - 1
         shift = int(self._first_sample[source])
         return self.sources[source].replacement(epoch, sample - shift, attempt) + shift
+
+    def _source(self, lane: int) -> int:
+        """Returns which data set a lane belongs to."""
+        return int(np.searchsorted(self._first_lane, lane, side="right")) - 1
 
     def _parts(self, step: int, start: int, stop: int) -> Iterator[tuple[int, list[LanePart]]]:
         """Yields (data set, parts of its lanes) for rows [start, stop) of batch `step`, in row order."""

@@ -7,12 +7,12 @@ at the border takes its first rows from one epoch and its last from the next.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from pipeline.errors import ConfigError
-from pipeline.order.answers import Ints, LanePart, OrderConfig, Place, Rows, Segment
+from pipeline.order.answers import Ints, LanePart, OrderConfig, Place, Rows, Segment, Stretch
 from pipeline.order.keys import key64
 from pipeline.order.lanes import WindowSpan, lane_bounds, window_at
 from pipeline.order.permutation import permute, permute_each
@@ -93,17 +93,17 @@ class StreamOrder:
 
     def rows_at(self, places: Sequence[Place]) -> Rows:
         """Returns which samples lie at these places, in their order."""
-        epochs, shards, members = [], [], []
-        for place in places:
-            first, _ = lane_bounds(self.num_samples, self.config.lanes, place.lane)
-            order, ends = self._epoch(place.epoch)
-            position = first + place.span.start + place.positions
-            k = np.searchsorted(ends, position, side="right")
-            shard = order[k]
-            epochs.append(np.full(len(position), place.epoch, dtype=np.int64))
-            shards.append(shard)
-            members.append(position - (ends[k] - self.counts[shard]))
-        epoch, shard, member = np.concatenate(epochs), np.concatenate(shards), np.concatenate(members)
+        lengths = [len(place.positions) for place in places]
+        begins = [lane_bounds(self.num_samples, self.config.lanes, p.lane)[0] + p.span.start for p in places]
+        position = np.repeat(np.array(begins), lengths) + np.concatenate([place.positions for place in places])
+        epoch = np.repeat(np.array([place.epoch for place in places], dtype=np.int64), lengths)
+        shard, member = np.empty_like(position), np.empty_like(position)
+        for one in {place.epoch for place in places}:
+            order, ends = self._epoch(one)
+            here = epoch == one
+            k = np.searchsorted(ends, position[here], side="right")
+            shard[here] = order[k]
+            member[here] = position[here] - (ends[k] - self.counts[shard[here]])
         return Rows(epoch, shard, member, self.first_sample[shard] + member)
 
     def places(self, step: int, start: int, stop: int) -> list[Place]:
@@ -112,23 +112,28 @@ class StreamOrder:
             self._last_places = ((step, start, stop), self.places_of(self.lane_parts(step, start, stop)))
         return self._last_places[1]
 
-    def spans(self, step: int, start: int, stop: int) -> list[tuple[int, int, WindowSpan]]:
-        """Returns (epoch, lane, window) for the windows that rows [start, stop) of batch `step` lie in, in row order."""
-        return self.spans_of(self.lane_parts(step, start, stop))
+    def stretches(self, step: int, start: int, stop: int) -> list[Stretch]:
+        """Returns which windows rows [start, stop) of batch `step` lie in, in row order; cheap, nothing is shuffled for it."""
+        return self.stretches_of(self.lane_parts(step, start, stop))
+
+    def shuffled(self, epoch: int, lane: int, span: WindowSpan) -> tuple[Ints, Ints]:
+        """Returns the window's shuffled order, of which every `Stretch` is a part: (positions, samples).
+
+        Both int64 [span.length]: the position in the window, and the sample's number in the whole data set.
+        """
+        key = key64(self.config.seed, "window", epoch, lane, span.index)
+        positions = permute(np.arange(span.length), span.length, key)
+        return positions, self.rows_at([Place(epoch, lane, span, positions)]).sample
 
     def places_of(self, parts: Sequence[LanePart]) -> list[Place]:
         """Returns where parts of lanes lie, part after part, one entry per window touched."""
-        stretches = list(self._stretches(parts))
+        stretches = self.stretches_of(parts)
         lengths = [last - first for _, _, _, first, last in stretches]
         unshuffled = np.concatenate([np.arange(first, last) for _, _, _, first, last in stretches])
         sizes = [span.length for _, _, span, _, _ in stretches]
         keys = [self._window_key(epoch, lane, span.index) for epoch, lane, span, _, _ in stretches]
         shuffled = np.split(permute_each(unshuffled, lengths, sizes, keys), np.cumsum(lengths)[:-1])
         return [Place(e, lane, span, here) for (e, lane, span, _, _), here in zip(stretches, shuffled, strict=True)]
-
-    def spans_of(self, parts: Sequence[LanePart]) -> list[tuple[int, int, WindowSpan]]:
-        """Returns (epoch, lane, window) for the windows that parts of lanes lie in, part after part."""
-        return [(epoch, lane, span) for epoch, lane, span, _, _ in self._stretches(parts)]
 
     def lane_parts(self, step: int, start: int, stop: int) -> list[LanePart]:
         """Returns the parts of lanes that rows [start, stop) of batch `step` are, in row order."""
@@ -142,16 +147,18 @@ class StreamOrder:
         """Returns the sample that takes the place of a damaged one, see `replacement`."""
         return replacement(self.config.seed, epoch, sample, attempt, self.num_samples)
 
-    def _stretches(self, parts: Sequence[LanePart]) -> Iterator[tuple[int, int, WindowSpan, int, int]]:
-        """Yields (epoch, lane, window, first, last): consecutive positions of a window before its shuffle."""
+    def stretches_of(self, parts: Sequence[LanePart]) -> list[Stretch]:
+        """Returns which windows parts of lanes lie in, part after part."""
+        found = []
         for lane, position, end in parts:
             lane_first, lane_last = lane_bounds(self.num_samples, self.config.lanes, lane)
             while position < end:
                 epoch, offset = divmod(position, lane_last - lane_first)
                 span = window_at(offset, lane_last - lane_first, self.config.window, self.config.lanes, lane)
                 take = min(end - position, span.stop - offset)
-                yield epoch, lane, span, offset - span.start, offset - span.start + take
+                found.append(Stretch(epoch, lane, span, offset - span.start, offset - span.start + take))
                 position += take
+        return found
 
     def segments(self, epoch: int, lane: int, span: WindowSpan) -> list[Segment]:
         """Returns the stretches of shards that a window consists of, in the order of its positions."""

@@ -56,7 +56,7 @@ def loader_memory(
     share = -(-order.batch_size // order.num_lanes)
     encoded, decoded, in_flight = [0] * num_loaders, [0] * num_loaders, 0
     for piece in pieces(order.batch_size, num_loaders, num_ranks):
-        lanes = len({lane for _, lane, _ in order.spans(0, piece.start, piece.stop)})
+        lanes = len({stretch.lane for stretch in order.stretches(0, piece.start, piece.stop)})
         kept = (2 + -(-share // window)) * lanes  # see `SliceReader`: what a batch touches, at a border, and one more a lane
         encoded[piece.loader] += int(kept * window * sample_bytes)
         batch = (piece.stop - piece.start) * image.image_bytes

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.order import Order
-from pipeline.shards import ShardIndex
+from pipeline.shards import RawSample, ShardIndex
 from pipeline.storage import RangeCache
 from pipeline.stream.arrays import BatchArrays
 from pipeline.stream.config import ImageSpec
@@ -61,19 +61,22 @@ class SliceReader:
             StorageError: The shard could not be read.
         """
         start, stop = self._rows
-        rows = self._order.rows(step, start, stop)
         if images is None:
             images = np.empty((stop - start, *self._image.shape), np.uint8)
-        labels = np.full(stop - start, -1, np.int64)
-        cuts = self._maker.cuts(rows.epoch, rows.sample)
-        row = 0
-        for epoch, lane, span, positions in self._order.places(step, start, stop):
-            window = self._windows.samples(epoch, lane, span)
-            for position in positions.tolist():
-                labels[row] = self._maker.fill(window[position], epoch, int(rows.sample[row]), next(cuts), images[row])
-                row += 1
+        stretches = self._order.stretches(step, start, stop)
+        raws: list[RawSample] = []
+        numbers: list[NDArray[np.int64]] = []
+        for stretch in stretches:
+            window = self._windows.window(stretch.epoch, stretch.lane, stretch.span)
+            raws += window.samples[stretch.first : stretch.last]
+            numbers.append(window.numbers[stretch.first : stretch.last])
+        samples = np.concatenate(numbers)
+        epochs = np.repeat([stretch.epoch for stretch in stretches], [s.last - s.first for s in stretches])
+        cuts = self._maker.cuts(epochs, samples)
+        rows = zip(raws, epochs.tolist(), samples.tolist(), cuts, images, strict=True)
+        labels = np.array([self._maker.fill(raw, epoch, sample, cut, out) for raw, epoch, sample, cut, out in rows])
         self._look_ahead(step)
-        return BatchArrays(images, labels, rows.sample, rows.epoch)
+        return BatchArrays(images, labels, samples, epochs)
 
     def close(self) -> None:
         """Stops background reading."""
@@ -84,9 +87,9 @@ class SliceReader:
         start, stop = self._rows
         ahead = max(1, int(self._order.steps_a_window / 2))
         for soon in (step + ahead, step + 1):
-            coming = self._order.spans(soon, start, stop)
-            for epoch, lane, span in coming:
+            coming = self._order.stretches(soon, start, stop)
+            for epoch, lane, span, _, _ in coming:
                 self._windows.prefetch(epoch, lane, span)
         # Per lane: the windows that one batch touches, and as many ahead; in a mixture the next batch may touch another lane.
-        lanes = min(self._order.num_lanes, len({lane for _, lane, _ in coming}) + 1)
+        lanes = min(self._order.num_lanes, len({stretch.lane for stretch in coming}) + 1)
         self._windows.keep((1 + -(-len(coming) // lanes)) * lanes)

@@ -2,12 +2,26 @@
 
 from collections import OrderedDict
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from pipeline import storage
 from pipeline.errors import CorruptDataError
 from pipeline.order import Order, Segment, WindowSpan
 from pipeline.shards import RawSample, ShardIndex, read_samples
 from pipeline.storage import RangeCache
+
+
+class Window(NamedTuple):
+    """The samples of a window in its shuffled order."""
+
+    samples: list[RawSample]
+    """Their bytes."""
+    numbers: NDArray[np.int64]
+    """Their numbers in the data set, int64 [samples]."""
+
 
 Key = tuple[int, int, int]  # epoch, lane, window number
 
@@ -27,10 +41,10 @@ class WindowCache:
         self._cache = cache
         self._order = order
         self._pool = ThreadPoolExecutor(fetch_threads, thread_name_prefix="window-fetch")
-        self._windows: OrderedDict[Key, Future[list[RawSample]]] = OrderedDict()
+        self._windows: OrderedDict[Key, Future[Window]] = OrderedDict()
 
-    def samples(self, epoch: int, lane: int, span: WindowSpan) -> list[RawSample]:
-        """Returns a window's encoded samples in the order of its positions, waiting for them where they are not here yet.
+    def window(self, epoch: int, lane: int, span: WindowSpan) -> Window:
+        """Returns a window, waiting for it where it is not here yet.
 
         Raises:
             StorageError: The bytes could not be read.
@@ -57,18 +71,19 @@ class WindowCache:
         """Stops fetching; fetches under way are awaited."""
         self._pool.shutdown(cancel_futures=True)
 
-    def _future(self, epoch: int, lane: int, span: WindowSpan) -> Future[list[RawSample]]:
+    def _future(self, epoch: int, lane: int, span: WindowSpan) -> Future[Window]:
         key = (epoch, lane, span.index)
         if key not in self._windows:
             self._windows[key] = self._pool.submit(self._fetch, epoch, lane, span)
         self._windows.move_to_end(key)
         return self._windows[key]
 
-    def _fetch(self, epoch: int, lane: int, span: WindowSpan) -> list[RawSample]:
+    def _fetch(self, epoch: int, lane: int, span: WindowSpan) -> Window:
         found: list[RawSample] = []
         for segment in self._order.segments(epoch, lane, span):
             found += self._read(segment)
-        return found
+        positions, numbers = self._order.shuffled(epoch, lane, span)
+        return Window([found[position] for position in positions.tolist()], numbers)
 
     def _read(self, segment: Segment) -> list[RawSample]:
         place = segment.shard, segment.start, segment.stop

@@ -85,7 +85,12 @@ def test_window_segments_hold_exactly_the_rows(order: StreamOrder, step: int) ->
     rows = order.rows(step)
     found: list[tuple[int, int]] = []
     places = order.places(step, 0, order.config.batch_size)
-    assert order.spans(step, 0, order.config.batch_size) == [(p.epoch, p.lane, p.span) for p in places]
+    stretches = order.stretches(step, 0, order.config.batch_size)
+    assert [s[:3] for s in stretches] == [(p.epoch, p.lane, p.span) for p in places]
+    for stretch, place in zip(stretches, places, strict=True):
+        positions, samples = order.shuffled(*stretch[:3])
+        assert positions[stretch.first : stretch.last].tolist() == place.positions.tolist()
+        assert samples[stretch.first : stretch.last].tolist() == order.rows_at([place]).sample.tolist()
     for epoch, lane, span, positions in places:
         flat = [(s.shard, m) for s in order.segments(epoch, lane, span) for m in range(s.start, s.stop)]
         assert len(flat) == span.length

@@ -40,7 +40,7 @@ def test_window_borders_of_the_lanes_are_spread_over_time() -> None:
     begins = []
     for step in range(400):
         for lane in range(4):
-            ((_, _, span),) = order.spans(step, lane, lane + 1)
+            ((_, _, span, _, _),) = order.stretches(step, lane, lane + 1)
             begins += [step] if span.start == step and step else []
     assert begins == [100, 200, 300]
 

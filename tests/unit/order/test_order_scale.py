@@ -31,7 +31,7 @@ def test_a_billion_samples_are_planned_in_little_memory() -> None:
             rows = order.rows(step)
             assert len(np.unique(rows.sample)) == 1024
             assert rows.sample.max() < SHARDS * SAMPLES
-            assert [span.length for _, _, span in order.spans(step, 0, 1024)]
+            assert [span.length for _, _, span, _, _ in order.stretches(step, 0, 1024)]
         halves = tuple(MixedSource(name=name, num_shards=SHARDS // 2, weight=w) for name, w in (("a", 7), ("b", 3)))
         mixture = make_order(
             ShardIndex(name="m", shards=shards, offsets=WalkedOffsets(), sources=halves), StreamConfig(batch_size=1024), 1
