@@ -42,7 +42,6 @@ class StreamOrder:
         # int64 [shards + 1]: samples before each shard.
         self.first_sample = np.concatenate(([0], np.cumsum(self.counts)))
         self._epochs: dict[int, tuple[Ints, Ints]] = {}
-        self._last_places: tuple[tuple[int, int, int], list[Place]] = (-1, 0, 0), []
         self._window_keys: dict[int, tuple[tuple[int, int], int]] = {}
 
     @property
@@ -108,9 +107,7 @@ class StreamOrder:
 
     def places(self, step: int, start: int, stop: int) -> list[Place]:
         """Returns where rows [start, stop) of batch `step` lie, in row order, one entry per window touched."""
-        if self._last_places[0] != (step, start, stop):  # asked for by `rows` and by whoever reads the windows
-            self._last_places = ((step, start, stop), self.places_of(self.lane_parts(step, start, stop)))
-        return self._last_places[1]
+        return self.places_of(self.lane_parts(step, start, stop))
 
     def stretches(self, step: int, start: int, stop: int) -> list[Stretch]:
         """Returns which windows rows [start, stop) of batch `step` lie in, in row order; cheap, nothing is shuffled for it."""

@@ -1,5 +1,6 @@
 """Samples from shards: any run of consecutive samples is one byte range, one read."""
 
+import sys
 from typing import cast
 
 import numpy as np
@@ -67,7 +68,7 @@ def _plain_samples(data: memoryview, begins: NDArray[np.int64], uri: str, first:
             parts = split_name(name.decode("utf-8", "surrogateescape"))
             if parts is None:
                 return None
-            key, field = parts
+            key, field = parts[0], sys.intern(parts[1])
             known = keys[row]
             if known is None:
                 keys[row] = key

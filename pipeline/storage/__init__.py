@@ -8,6 +8,7 @@ reached, in the same version of the object; a store that asks to slow down is as
 `honours_put_once` finds stores that break the promise of `put_once`; `leased` keeps a second job out of a folder.
 """
 
+from pipeline.storage.buffers import lend
 from pipeline.storage.cache import RangeCache
 from pipeline.storage.counts import StorageCounts, count, counts
 from pipeline.storage.info import ObjectInfo
@@ -46,6 +47,7 @@ __all__ = [
     "is_local",
     "join",
     "leased",
+    "lend",
     "list_objects",
     "put_once",
     "put_replace",

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from pipeline.errors import PermanentStorageError
+from pipeline.storage.buffers import buffer
 from pipeline.storage.counts import count
 from pipeline.storage.faults import changed
 from pipeline.storage.retry import DEFAULT_POLICY, Attempts, RetryPolicy
@@ -49,7 +50,7 @@ class RangeStore(Protocol):
 
 def fetch_range(
     store: RangeStore, url: str, start: int, end: int, version: str = "", policy: RetryPolicy = DEFAULT_POLICY
-) -> bytearray:
+) -> memoryview:
     """Exactly the bytes start..end-1 of one version of an object.
 
     Args:
@@ -64,36 +65,35 @@ def fetch_range(
         PermanentStorageError: The object is missing, too short, or of another version.
         TransientStorageError: The store did not send the bytes within the bounds.
     """
-    data = bytearray(end - start)
+    view = buffer(end - start)
     reached = 0
-    allowed = replace(policy, total_s=policy.total_s + len(data) / SLOWEST_BYTES_PER_S)
+    allowed = replace(policy, total_s=policy.total_s + len(view) / SLOWEST_BYTES_PER_S)
     attempts = Attempts("read_range", url, allowed)
     strange = 0
-    with memoryview(data) as view:
-        while reached < len(data):
-            try:
-                with closing(store.open_range(url, start + reached, end, version)) as answer:
-                    if version and answer.version != version:
-                        raise changed(url, answer.version, version)
-                    version = answer.version
-                    stall = _Stall(reached)
-                    while reached < len(data):
-                        got = answer.readinto(view[reached:])
-                        if not got:
-                            raise ConnectionError(f"sent {reached} of {len(data)} bytes, then nothing")
-                        reached += got
-                        attempts.progressed()
-                        stall.check(reached)
-            except NoRange as error:
-                strange += 1
-                if strange == 3:
-                    raise PermanentStorageError(f"read_range: {error}", url) from error
-                attempts.failed(error)
-            except Exception as error:  # noqa: BLE001 (raised again by `failed` unless it passes by itself)
-                attempts.failed(error)
+    while reached < len(view):
+        try:
+            with closing(store.open_range(url, start + reached, end, version)) as answer:
+                if version and answer.version != version:
+                    raise changed(url, answer.version, version)
+                version = answer.version
+                stall = _Stall(reached)
+                while reached < len(view):
+                    got = answer.readinto(view[reached:])
+                    if not got:
+                        raise ConnectionError(f"sent {reached} of {len(view)} bytes, then nothing")
+                    reached += got
+                    attempts.progressed()
+                    stall.check(reached)
+        except NoRange as error:
+            strange += 1
+            if strange == 3:
+                raise PermanentStorageError(f"read_range: {error}", url) from error
+            attempts.failed(error)
+        except Exception as error:  # noqa: BLE001 (raised again by `failed` unless it passes by itself)
+            attempts.failed(error)
     attempts.succeeded()
-    count("read_bytes", "local" if is_local(url) else "remote", len(data))
-    return data
+    count("read_bytes", "local" if is_local(url) else "remote", len(view))
+    return view
 
 
 class _Stall:

@@ -12,10 +12,12 @@ import secrets
 import weakref
 from collections import deque
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from pipeline.storage import lend
 
 
 class SlotAddress(NamedTuple):
@@ -79,18 +81,13 @@ class SlotPool:
             slot: From `take`; the caller forgets it.
             reuse: Whether it may ever be used again; False where somebody might still write to it.
         """
-        lent = _Lent(slot)
-        if reuse:
-            weakref.finalize(lent, self._free.append, slot).atexit = False
-        return np.asarray(lent)
+        free = self._free
 
+        def give_back() -> None:
+            if reuse:
+                free.append(slot)
 
-class _Lent:
-    """What arrays over a slot hold on to; arrays over arrays hold on to the same."""
-
-    def __init__(self, slot: Slot) -> None:
-        self._slot = slot
-        self.__array_interface__: dict[str, Any] = slot.memory.__array_interface__
+        return lend(slot.memory, give_back)
 
 
 class SlotReach:
