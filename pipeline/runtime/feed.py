@@ -16,7 +16,7 @@ from ray.exceptions import GetTimeoutError
 from pipeline.errors import TransientStorageError
 from pipeline.order import Piece
 from pipeline.runtime.loader import Answer, Target
-from pipeline.stream import ImageSpec, Slot, SlotPool, batches_a_call
+from pipeline.stream import ImageSpec, Slot, SlotPool, batches_a_call, calls_in_flight
 from pipeline.training import Batch
 
 # Longer than Ray needs to notice a lost node and to restart its actors elsewhere; a hang beyond it is an error.
@@ -66,7 +66,7 @@ class BatchFeed(Iterator[Batch]):
         self._next, self._last, self._pin, self._prefetch = first, last, pin, prefetch
         self._rows = sum(p.stop - p.start for p in pieces)
         self._most = batches_a_call(max(p.stop - p.start for p in pieces) * image.image_bytes)
-        self._pool = SlotPool(self._most * self._rows * image.image_bytes, most_free=2 + prefetch)
+        self._pool = SlotPool(self._most * self._rows * image.image_bytes, most_free=calls_in_flight(prefetch, self._most) + 1)
         self._count = 1  # grows to the most: the first batch should not have to wait for others
         self._asked: deque[_Call] = deque()
         self._lives: dict[int, int] = {}
@@ -97,9 +97,10 @@ class BatchFeed(Iterator[Batch]):
             self._ready.append(Batch(**dict(zip(("images", "labels", "samples", "epochs"), columns, strict=True))))
 
     def _ask(self) -> None:
-        """Keeps at least two answers and `prefetch` batches on their way: one that is made while one is used."""
+        """Keeps `calls_in_flight` answers on their way, more of them while they are small."""
+        fewest = calls_in_flight(self._prefetch, self._most)
         while self._last is None or self._next < self._last:
-            if len(self._asked) > 2 and sum(call.count for call in self._asked) > self._prefetch:
+            if len(self._asked) >= fewest and sum(call.count for call in self._asked) > self._prefetch:
                 return
             count = self._count if self._last is None else min(self._count, self._last - self._next)
             slot = self._pool.take()

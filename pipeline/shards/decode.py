@@ -66,11 +66,11 @@ def decode_image(
     pixels = _decode_jpeg(view, channels, least, into, uri, offset) if is_jpeg(view) else _decode_png(view, channels)
     if pixels is None:
         pixels = _pixels(_open(view, uri, offset), channels, uri, offset)
-    if size is not None:
+    if size is not None and pixels is not out and (cut != CENTER or pixels.shape[:2] != (size, size)):
         pixels = cut_square(pixels, size, cut)
     if out is None:
         return np.ascontiguousarray(pixels)
-    if not np.may_share_memory(pixels, out):
+    if pixels is not out:
         out[...] = pixels
     return out
 
@@ -102,7 +102,8 @@ def _decode_jpeg(
             return None
         orientation = exif_orientation(view)
         if out is not None and orientation == 1 and out.shape[:2] == (height, width) and out.flags.c_contiguous:
-            return decode_jpeg(view, channels, None, out)
+            decode_jpeg(view, channels, None, out)
+            return out
         return upright(decode_jpeg(view, channels, least), orientation)
     except (ValueError, KeyError) as error:  # simplejpeg looks up the coding that a damaged header claims
         if _HARMLESS in str(error):

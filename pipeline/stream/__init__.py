@@ -13,7 +13,7 @@ from pipeline.stream.corrupt import (
     check_budget,
     read_quarantine,
 )
-from pipeline.stream.memory import LoaderMemory, batches_a_call, loader_memory
+from pipeline.stream.memory import LoaderMemory, batches_a_call, calls_in_flight, loader_memory
 from pipeline.stream.reader import SliceReader
 from pipeline.stream.slots import Slot, SlotAddress, SlotPool, SlotReach
 from pipeline.stream.whole import read_all
@@ -33,6 +33,7 @@ __all__ = [
     "SlotReach",
     "StreamConfig",
     "batches_a_call",
+    "calls_in_flight",
     "check_budget",
     "concatenate",
     "loader_memory",

@@ -21,6 +21,16 @@ def batches_a_call(piece_bytes: int) -> int:
     return max(1, min(MOST_BATCHES, -(-HANDOVER_BYTES // max(1, piece_bytes))))
 
 
+def calls_in_flight(prefetch: int, most: int) -> int:
+    """Returns how many answers a rank has asked for while it waits for one: always two that are made while one is used.
+
+    Args:
+        prefetch: Batches asked for in advance, at least.
+        most: Batches in one answer.
+    """
+    return max(3, prefetch // most + 1)
+
+
 @dataclass(frozen=True, slots=True)
 class LoaderMemory:
     """Memory beyond that of the process itself, in bytes; of the loader that takes most."""
@@ -28,9 +38,9 @@ class LoaderMemory:
     encoded: int
     """Encoded samples of the windows at hand and of the next ones, where samples are of average size."""
     decoded: int
-    """The answer that is being made."""
+    """Its rows in the memory that it shares with the ranks on its node, or on its way to other nodes."""
     in_flight: int
-    """Answers on their way and in use, over all ranks: in the nodes' object stores, not in loaders."""
+    """Batches on their way and in use, over all ranks; where loaders are on the ranks' nodes it is what they call decoded."""
 
     @property
     def bytes_per_loader(self) -> int:
@@ -55,12 +65,15 @@ def loader_memory(
     window = min(order.window, -(-order.num_samples // order.num_lanes))
     share = -(-order.batch_size // order.num_lanes)
     encoded, decoded, in_flight = [0] * num_loaders, [0] * num_loaders, 0
-    for piece in pieces(order.batch_size, num_loaders, num_ranks):
+    cut = pieces(order.batch_size, num_loaders, num_ranks)
+    for piece in cut:
         lanes = len({stretch.lane for stretch in order.stretches(0, piece.start, piece.stop)})
         kept = (2 + -(-share // window)) * lanes  # see `SliceReader`: what a batch touches, at a border, and one more a lane
         encoded[piece.loader] += int(kept * window * sample_bytes)
-        batch = (piece.stop - piece.start) * image.image_bytes
-        most = batches_a_call(batch)
-        decoded[piece.loader] = max(decoded[piece.loader], batch * most)
-        in_flight += batch * (max(2 * most, prefetch + most - 1) + most)  # asked for, and in use
-    return LoaderMemory(max(encoded), max(decoded), in_flight)
+        most = batches_a_call(max(p.stop - p.start for p in cut if p.rank == piece.rank) * image.image_bytes)
+        slots = calls_in_flight(prefetch, most) + 1  # and the one in use
+        rows = (piece.stop - piece.start) * image.image_bytes * most * slots
+        decoded[piece.loader] += rows
+        in_flight += rows
+    # Read buffers are up to a quarter larger than what is in them.
+    return LoaderMemory(max(encoded) * 5 // 4, max(decoded), in_flight)

@@ -91,11 +91,11 @@ def test_loaders_take_the_memory_that_is_stated_and_no_more(noise: str):
         while len(waiting) < 2:
             waiting = actor_pids("Loader")
         ray.get([loader.report.remote() for loader in source._loaders])
-        before = {pid: rss_bytes(pid)[0] for pid in waiting}
+        before = {pid: sum(rss_bytes(pid)) for pid in waiting}
         most = dict.fromkeys(before, 0)
         for _ in range(4):  # epochs: a loader that keeps what it should let go of grows
             for _ in source:
-                most = {pid: max(most[pid], rss_bytes(pid)[0] - before[pid]) for pid in before}
+                most = {pid: max(most[pid], sum(rss_bytes(pid)) - before[pid]) for pid in before}
     for grown in most.values():
         # Beyond the data: threads, the decoder, numpy and pages that the allocator keeps.
         assert grown < stated.bytes_per_loader + 32e6, (most, stated)
