@@ -3,7 +3,7 @@
     python benchmarks/stream.py [--turns N] [--scale X] [--only NAME ...]
 
 The ceiling decodes from memory into one reused buffer, in two processes: no reading, no shuffling, no batch that anybody keeps.
-Everything else reads from the page cache, shuffles, and hands out batches of 64 as uint8 arrays with labels (this stream also
+Everything else reads from the page cache, or from an S3 server on this machine, shuffles, and hands out batches of 64 as uint8 arrays with labels (this stream also
 batches of 256). Every run of a case stands between two runs of the ceiling; figures are medians. The peers run in
 an environment of their own, which `make bench` makes.
 """
@@ -12,6 +12,7 @@ import argparse
 import subprocess
 import sys
 import tempfile
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ import numpy as np
 import simplejpeg
 from measuring import Command, Figures, compare, machine
 from PIL import Image
+from s3_server import s3_server, upload
 
 from pipeline.generation import encode_png
 from pipeline.shards import ImageSource, SourceImage, pack
@@ -34,6 +36,8 @@ NAMES = {
     "mosaicml-streaming": "mosaicml-streaming (converted data)",
     "ray-data-best": "Ray Data, hand-written reader",
     "ray-data-stock": "Ray Data, `read_webdataset`",
+    "ours-256-s3": "this stream, batch 256, from S3",
+    "webdataset-best-s3": "webdataset through curl, best decoder, from S3",
 }
 
 
@@ -76,12 +80,14 @@ class Pictures:
         )
         return folder
 
-    def command(self, case: str, folder: str) -> Command:
-        """The command that serves a case."""
+    def command(self, case: str, folder: str, remote: tuple[str, str]) -> Command:
+        """The command that serves a case from a folder, or from its copy on S3 (its s3:// and http:// addresses)."""
         here = case.startswith(("ours", "ray-data"))
         script = HERE / ("stream_here.py" if here else "stream_peers.py")
         python = sys.executable if here else str(PEERS_PYTHON)
-        return [python, str(script), case, folder, self.extension, str(self.side)]
+        if case.endswith("-s3"):
+            folder = remote[case.startswith("webdataset")]
+        return [python, str(script), case.removesuffix("-s3"), folder, self.extension, str(self.side)]
 
 
 KINDS = (
@@ -110,13 +116,15 @@ def main() -> None:
     peers = ("webdataset", "litdata", "mosaicml-streaming", "kornia-rs")
     code = f"from importlib.metadata import version; print(', '.join(f'{{n}} {{version(n)}}' for n in {peers}))"
     print("- peers:", subprocess.check_output([PEERS_PYTHON, "-c", code], text=True).strip(), flush=True)
-    with tempfile.TemporaryDirectory(prefix="swissroll-bench-") as home:
+    from_s3 = any(case.endswith("-s3") for case in given.only)
+    with tempfile.TemporaryDirectory(prefix="swissroll-bench-") as home, s3_server() if from_s3 else nullcontext():
         for pictures in KINDS:
             folder = pictures.packed(f"{home}/{pictures.extension}")
-            cases = {case: pictures.command(case, folder) for case in given.only}
+            remote = upload(folder) if from_s3 else ("", "")
+            cases = {case: pictures.command(case, folder, remote) for case in given.only}
             images = int(pictures.images * given.scale)
-            measured = compare(pictures.command("ceiling", folder), cases, images=images, turns=given.turns)
-            print("", *table(pictures, *measured), sep="\n", flush=True)
+            ceiling = pictures.command("ceiling", folder, remote)
+            print("", *table(pictures, *compare(ceiling, cases, images=images, turns=given.turns)), sep="\n", flush=True)
 
 
 if __name__ == "__main__":

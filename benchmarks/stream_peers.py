@@ -7,8 +7,10 @@ All shuffle, use two processes, and hand out batches of 64 as uint8 [64, side, s
 choose, images are stored as the encoded bytes and decoded a batch at a time into one array: faster than each peer's own way.
 """
 
+import json
 import sys
 import tarfile
+import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +23,10 @@ SHUFFLE_BUFFER = 1000
 
 
 def shards(folder):
-    """Paths of the shards."""
+    """Paths of the shards, or the commands that read them where the folder is on a web server."""
+    if folder.startswith("http"):
+        with urllib.request.urlopen(f"{folder}/index.json") as index:
+            return [f"pipe:curl -s -f {folder}/{shard['url']}" for shard in json.load(index)["shardlist"]]
     return sorted(str(path) for path in Path(folder).glob("*.tar"))
 
 

@@ -25,6 +25,7 @@ FOLDER, SEED = Path(sys.argv[1]), int(sys.argv[2])
 DRAW, LOCK = random.Random(SEED), threading.Lock()
 CHANCES: dict[str, float] = {}
 MET: Counter[str] = Counter()
+SENT: set[tuple[str, str]] = set()
 ETAGS: dict[tuple[str, int, int], str] = {}
 
 
@@ -117,6 +118,11 @@ class Handler(BaseHTTPRequestHandler):
                 self.error(416, "InvalidRange")
                 return
             headers["Content_Range"] = f"bytes {first}-{int(first) + len(data) - 1}/{size}"
+        if fault == "garble once" and wanted and (str(path), wanted) not in SENT:
+            SENT.add((str(path), wanted))
+            garbled = bytearray(data)
+            garbled[::97] = (byte ^ 0x55 for byte in garbled[::97])
+            data = bytes(garbled)
         if fault == "other range":
             headers["Content_Range"] = f"bytes 7-{6 + len(data)}/{size + 7}"
         if fault == "corrupt length":

@@ -1,5 +1,8 @@
 """The stream without a trainer: passes, positions, consumers, memory."""
 
+import os
+import signal
+
 import numpy as np
 import pytest
 import ray
@@ -53,6 +56,39 @@ def test_a_position_is_the_same_for_other_numbers_of_consumers_and_loaders(digit
             assert batch.samples.equal(expected.samples)
             assert batch.images.equal(expected.images)
             assert batch.labels.equal(expected.labels)
+
+
+def test_batches_that_are_kept_are_not_written_over(digits: str):
+    with stream(digits, IMAGE, CONFIG, seed=1, num_loaders=2, cpus_per_loader=0.1) as source:
+        kept = list(source)
+    with stream(digits, IMAGE, CONFIG, seed=1, num_loaders=2, cpus_per_loader=0.1) as source:
+        for held, batch in zip(kept, source, strict=True):
+            assert held.images.equal(batch.images)
+            batch.images.zero_()  # a batch belongs to the consumer: what is done to it reaches no later one
+
+
+def test_a_loader_that_stands_still_does_not_hold_up_the_others(digits: str):
+    with stream(digits, IMAGE, CONFIG, seed=1, cpus_per_loader=0.1) as source:
+        whole = list(source)
+    with stream(digits, IMAGE, CONFIG, seed=1, num_loaders=2, cpus_per_loader=0.1, prefetch_batches=4) as source:
+        batches = iter(source)
+        taken = [next(batches)]
+        slow = actor_pids("Loader")[0]
+        os.kill(slow, signal.SIGSTOP)
+        try:
+            assert source._feed is not None
+            calls = list(source._feed._asked)
+            by_loader = [[call.refs[i] for call in calls] for i in range(2)]
+            # One of them answers all it was asked for, whatever the other one does.
+            ray.wait([ref for refs in by_loader for ref in refs], num_returns=len(calls), timeout=60)
+            answered = [len(ray.wait(refs, num_returns=len(refs), timeout=0)[0]) for refs in by_loader]
+            assert max(answered) == len(calls) >= 2, answered
+        finally:
+            os.kill(slow, signal.SIGCONT)
+        taken += list(batches)
+    for batch, expected in zip(taken, whole, strict=True):
+        assert batch.images.equal(expected.images)
+        assert batch.samples.equal(expected.samples)
 
 
 def test_a_position_of_another_order_is_refused(digits: str):
