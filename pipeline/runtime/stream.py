@@ -119,10 +119,10 @@ class Stream:
         self._feed = None
 
     def close(self) -> None:
-        """Ends the loaders; they also end with this process."""
+        """Ends the loaders, when they are through with what they were asked for; they also end with this process."""
         self._feed = None
         for loader in self._loaders:
-            ray.kill(loader)
+            loader.__ray_terminate__.remote()  # a kill would be reported as tasks that failed
         self._loaders = []
 
     def __enter__(self) -> "Stream":

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 
 import numpy as np
 import pytest
@@ -65,6 +66,16 @@ def test_batches_that_are_kept_are_not_written_over(digits: str):
         for held, batch in zip(kept, source, strict=True):
             assert held.images.equal(batch.images)
             batch.images.zero_()  # a batch belongs to the consumer: what is done to it reaches no later one
+
+
+def test_loaders_end_with_their_stream(digits: str):
+    others = set(actor_pids("Loader"))
+    with stream(digits, IMAGE, CONFIG, seed=1, num_loaders=2, cpus_per_loader=0.1) as source:
+        next(iter(source))
+        started = set(actor_pids("Loader")) - others
+        assert len(started) == 2
+    while started & set(actor_pids("Loader")):  # the test's own time limit ends it where they live on
+        time.sleep(0.1)
 
 
 def test_a_loader_that_stands_still_does_not_hold_up_the_others(digits: str):
