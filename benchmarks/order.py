@@ -2,8 +2,8 @@
 
     python benchmarks/order.py
 
-The upper table plans batches of 1,024 rows over 16 lanes: one after another, as a run does, and at random steps of the first
-thousand epochs, as a resume does, in CPU time; memory is what Python and numpy allocated at most, the list of shards not counted. The
+The upper table plans batches of 1,024 rows over 16 lanes, in CPU time: which slices of shuffled windows the next one takes, which is
+what loaders ask for; which samples it holds, alone; and the same at random steps of the first thousand epochs, as `which.py` does; memory is what Python and numpy allocated at most, the list of shards not counted. The
 lower table reads the 5,000 packaged digits: the time to a first batch at the start and at random steps, which is fetching one
 window of each lane, and the time of a batch when the windows are there.
 """
@@ -53,15 +53,17 @@ def planned(make: Callable[[int, int], Order], shards: int, samples: int) -> str
     tracemalloc.stop()
     draw = np.random.default_rng(0)
     order.rows(5)
-    following = [planning(order, step) for step in range(6, 206)]
-    anywhere = [planning(order, int(step)) for step in draw.integers(0, 1000 * order.num_samples // BATCH, 20)]
-    return f"{statistics.median(following) * 1e3:.2f} | {statistics.median(anywhere) * 1e3:.1f} | {peak / 1e6:.1f}"
+    sliced = [cpu(lambda step=step: order.stretches(step, 0, BATCH)) for step in range(6, 206)]
+    following = [cpu(lambda step=step: order.rows(step)) for step in range(6, 206)]
+    steps = draw.integers(0, 1000 * order.num_samples // BATCH, 20).tolist()
+    anywhere = [cpu(lambda step=step: order.rows(step)) for step in steps]
+    return f"{statistics.median(sliced) * 1e3:.2f} | {statistics.median(following) * 1e3:.2f} | {statistics.median(anywhere) * 1e3:.1f} | {peak / 1e6:.1f}"
 
 
-def planning(order: Order, step: int) -> float:
-    """CPU seconds of planning one batch."""
+def cpu(call: Callable[[], object]) -> float:
+    """CPU seconds of one call."""
     begin = time.thread_time()
-    order.rows(step)
+    call()
     return time.thread_time() - begin
 
 
@@ -90,7 +92,9 @@ def sought(window: int, data: str) -> str:
 def main() -> None:
     """Prints both tables."""
     print("\n".join(f"- {line}" for line in machine(["numpy"])), flush=True)
-    print("\n| samples in shards | next batch, CPU ms | any batch, CPU ms | peak memory, MB |\n|---|---:|---:|---:|")
+    print(
+        "\n| samples in shards | slices of the next batch, CPU ms | samples of the next batch | of any batch | peak memory, MB |\n|---|---:|---:|---:|---:|"
+    )
     for name, size in SIZES.items():
         print(f"| {name} | {planned(one, *size)} |", flush=True)
     print(f"| two halves of the last, mixed 7 to 3 | {planned(mixture, *SIZES['1 billion in 100,000'])} |", flush=True)
