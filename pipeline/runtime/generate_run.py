@@ -12,6 +12,7 @@ from pipeline import storage
 from pipeline.errors import CommitConflict, ConfigError, CorruptDataError, PermanentStorageError, SwissrollError
 from pipeline.generation import PartQueue
 from pipeline.plans.generate_plan import GeneratePlan
+from pipeline.runtime.asking import HUB, HUB_TIMEOUT_S, asked
 from pipeline.runtime.console import say
 from pipeline.runtime.generator import GeneratorArgs
 from pipeline.runtime.generator_pool import GeneratorPool, Worker
@@ -30,9 +31,12 @@ from pipeline.telemetry import (
     ProgressPoint,
     ProgressReporter,
     RateWindow,
+    RunRate,
 )
 from pipeline.version import code_version
 
+RECENT_S = 10.0
+"""What the progress bar's rate looks back on."""
 MAX_DEATHS = 10
 """Times a part is tried again after the worker that was at it died."""
 MAX_DEATHS_IN_A_ROW = 20
@@ -51,7 +55,7 @@ class GenerateOutcome:
     made: int
     """Rows this job committed."""
     generated_per_s: float
-    """Images a second from the first sampled batch to the last."""
+    """Images a second from the first sampled batch to the last; in a run of two seconds, from the first part handed out."""
     given_up: dict[str, str]
     """Parts that failed too often, by their rows, and why."""
 
@@ -95,7 +99,7 @@ def run_generation(plan: GeneratePlan, fence: storage.Fence | None) -> GenerateO
     say(f"metrics: {started.metrics_url}")
     samples = SampleSet(c.output)
     labels = {"job_kind": "generate", "run": c.output.rpartition("/")[2], "preset": "", "version": code_version()}
-    ray.get([hub.commit.remote(JOB_INFO.name, 1, labels), hub.commit.remote(TARGET_ROWS.name, c.num_samples)])
+    asked([hub.commit.remote(JOB_INFO.name, 1, labels), hub.commit.remote(TARGET_ROWS.name, c.num_samples)], HUB)
     args = GeneratorArgs(
         name="",
         checkpoint=plan.origin.checkpoint,
@@ -118,7 +122,7 @@ def run_generation(plan: GeneratePlan, fence: storage.Fence | None) -> GenerateO
         rows=dispatch.rows,
         finished=finished,
         made=dispatch.rows - plan.committed_rows,
-        generated_per_s=dispatch.pace.per_second() or 0.0,
+        generated_per_s=(dispatch.pace.per_second() if dispatch.pace else None) or 0.0,
         given_up={f"{part.first}-{part.first + part.rows - 1}": why for part, why in dispatch.queue.given_up.items()},
     )
 
@@ -132,8 +136,10 @@ class _Dispatch:
         self._flying: dict[ObjectRef, tuple[PartRange, Worker, ActorHandle]] = {}
         self._parts, self._bytes = len(committed), sum(record.size_bytes for record in committed)
         self.rows = sum(record.rows for record in committed)
-        self.pace = RateWindow(1e9)
-        self._recent = RateWindow(10.0)
+        self.pace: RunRate | None = None
+        """Of images; there from the first part that is handed out."""
+        self._recent = RateWindow(RECENT_S)
+        self._began_s = 0.0
         self._deaths_in_a_row = 0
 
     def run(self, stop: StopRequest) -> None:
@@ -148,6 +154,9 @@ class _Dispatch:
             while len(self.queue) and (worker := self._pool.idle()) is not None:
                 part = self.queue.take()
                 assert part is not None
+                if self.pace is None:
+                    self._began_s = time.monotonic()
+                    self.pace = RunRate(self._began_s)
                 worker.calls += 1
                 self._flying[worker.actor.make_part.remote(part)] = part, worker, worker.actor
             waiting = [*self._flying, *self._pool.starting()]
@@ -167,19 +176,20 @@ class _Dispatch:
         """
         now, generated = time.monotonic(), int(value_of(view.values, IMAGES_GENERATED.series()))
         self._recent.observe(now, generated)
-        if not generated:
+        if not generated or self.pace is None:
             return None
         self.pace.observe(now, generated)
+        images_per_s = (self._recent if now - self._began_s > RECENT_S else self.pace).per_second()
         total, rows = self._plan.config.num_samples, self.rows
         sampled = min(self._plan.committed_rows + generated, rows + self.queue.flying_rows, total - 1)
-        return ProgressPoint(done=min(total, max(rows, sampled)), total=total, images_per_s=self._recent.per_second())
+        return ProgressPoint(done=min(total, max(rows, sampled)), total=total, images_per_s=images_per_s)
 
     def _landed(self, ref: ObjectRef) -> None:
         part, worker, actor = self._flying.pop(ref)
         if worker.actor is actor:
             worker.calls -= 1
         try:
-            record: PartRecord = ray.get(ref)
+            record: PartRecord = ray.get(ref, timeout=HUB_TIMEOUT_S)
         except RayError as error:
             self._failed(part, worker, actor, error)
             return

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from PIL import Image
 from sample_makers import SPEC, png
 from webdataset.compat import WebDataset
@@ -31,15 +32,21 @@ def pixels(index: int) -> bytes:
     return np.random.default_rng(index).integers(0, 256, SHAPE, dtype=np.uint8).tobytes()
 
 
+def stacked(span: PartRange) -> NDArray[np.uint8]:
+    """Raw pixels of a part, a view with gaps as samplers may hand over."""
+    wide = np.zeros((span.rows, *SHAPE[:2], 2 * SHAPE[2]), np.uint8)
+    for row in range(span.rows):
+        wide[row, :, :, ::2] = np.frombuffer(pixels(span.first + row), np.uint8).reshape(SHAPE)
+    return wide[:, :, :, ::2]
+
+
 def rows_of(span: PartRange, *, raw: bool = False, keyed: bool = False, labeled: bool = True) -> PartRows:
     indices = range(span.first, span.first + span.rows)
     return PartRows(
         first=span.first,
-        images=[pixels(index) if raw else png(index) for index in indices],
+        images=stacked(span) if raw else [png(index) for index in indices],
         labels=[index % 3 for index in indices] if labeled else None,
         keys=[f"key-{index}" for index in indices] if keyed else None,
-        extension="raw" if raw else "png",
-        shape=SHAPE if raw else None,
     )
 
 
