@@ -7,6 +7,7 @@ has the images, the wall seconds and the CPU seconds of this process and all its
 """
 
 import json
+import logging
 import os
 import sys
 import tempfile
@@ -131,12 +132,13 @@ def peer(folder: str, batch: int, steps: int, best: bool) -> Callable[[int], Mad
 
     ray.init(address="local", include_dashboard=False, num_cpus=2, log_to_driver=False, logging_level="ERROR")
     ray.data.DataContext.get_current().enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
 
     def make(images: int) -> Made:
         output = tempfile.mkdtemp(prefix="swissroll-bench-")
         data = ray.data.range(images, override_num_blocks=images // batch)
         given = (folder, batch, steps, best, os.getpid())
-        made = data.map_batches(Peer, fn_constructor_args=given, batch_size=batch, concurrency=1, num_cpus=1)
+        made = data.map_batches(Peer, fn_constructor_args=given, batch_size=batch, compute=ray.data.ActorPoolStrategy(size=1), num_cpus=1)
         made.write_parquet(output)
         ended, cpu = time.time(), tree_cpu_s(os.getpid())
         files = [pq.read_table(file, columns=["began", "cpu"]) for file in Path(output).glob("*.parquet")]
