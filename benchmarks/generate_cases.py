@@ -138,7 +138,9 @@ def peer(folder: str, batch: int, steps: int, best: bool) -> Callable[[int], Mad
         output = tempfile.mkdtemp(prefix="swissroll-bench-")
         data = ray.data.range(images, override_num_blocks=images // batch)
         given = (folder, batch, steps, best, os.getpid())
-        made = data.map_batches(Peer, fn_constructor_args=given, batch_size=batch, compute=ray.data.ActorPoolStrategy(size=1), num_cpus=1)
+        made = data.map_batches(
+            Peer, fn_constructor_args=given, batch_size=batch, compute=ray.data.ActorPoolStrategy(size=1), num_cpus=1
+        )
         made.write_parquet(output)
         ended, cpu = time.time(), tree_cpu_s(os.getpid())
         files = [pq.read_table(file, columns=["began", "cpu"]) for file in Path(output).glob("*.parquet")]
