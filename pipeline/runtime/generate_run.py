@@ -30,6 +30,8 @@ class GenerateOutcome:
     """Rows committed, all jobs on this output together."""
     finished: bool
     """Whether the set is complete and published."""
+    stopped: bool
+    """Whether the job was asked to stop before all parts were tried."""
     made: int
     """Rows this job committed."""
     generated_per_s: float
@@ -99,6 +101,7 @@ def run_generation(plan: GeneratePlan, fence: storage.Fence | None) -> GenerateO
     return GenerateOutcome(
         rows=dispatch.rows,
         finished=finished,
+        stopped=not dispatch.queue.finished,
         made=dispatch.rows - plan.committed_rows,
         generated_per_s=(dispatch.pace.per_second() if dispatch.pace else None) or 0.0,
         given_up={f"{part.first}-{part.first + part.rows - 1}": why for part, why in dispatch.queue.given_up.items()},
