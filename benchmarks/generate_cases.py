@@ -50,7 +50,9 @@ def bare(folder: str, batch: int, steps: int, compiled: bool) -> Callable[[int],
 
 
 def job(folder: str, batch: int, steps: int, compiled: bool) -> Callable[[int], Made]:
-    """What jobs/generate.py does on one worker, its own dispatch, actors, encoding (PNG) and commits to disk; one part a batch."""
+    """What jobs/generate.py does on one worker, its own dispatch, actors, encoding (PNG) and commits to disk; one part a batch.
+
+    Planning is start-up: a job does it once."""
     from pipeline.plans.generate_config import GenerateConfig
     from pipeline.plans.generate_plan import plan_generation
     from pipeline.runtime.dispatch import Dispatch
@@ -76,7 +78,6 @@ def job(folder: str, batch: int, steps: int, compiled: bool) -> Callable[[int], 
             checkpoint=folder, output=output, num_samples=total, sampler="ddim", sampler_steps=steps, num_workers=1,
             part_rows=batch, batch_rows=batch, compiled=compiled,
         )  # fmt: skip
-        begin, cpu = time.perf_counter(), tree_cpu_s(os.getpid())
         plan = claim_output(plan_generation(config))
         if pool is None:
             args = GeneratorArgs(
@@ -84,6 +85,7 @@ def job(folder: str, batch: int, steps: int, compiled: bool) -> Callable[[int], 
                 provenance=plan.run_spec(), fence=None, hub=hub.address,
             )  # fmt: skip
             pool = GeneratorPool(config, args, FAR)
+        begin, cpu = time.perf_counter(), tree_cpu_s(os.getpid())
         Dispatch(plan, SampleSet(output).committed(), pool, hub.handle).run(StopRequest())
         return {"images": images, "wall_s": time.perf_counter() - begin, "cpu_s": tree_cpu_s(os.getpid()) - cpu}
 

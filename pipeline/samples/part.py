@@ -80,8 +80,8 @@ def encode_part(rows: PartRows, provenance: Mapping[str, object], suffix: PartSu
     if rows.keys is not None:
         columns.append(pa.array(rows.keys, pa.string()))
     plain = ["index", "label", *(["key"] if rows.keys is not None else [])]
-    # Encoded images are compressed already, and raw pixels are for those who want speed, at twice the cost if compressed or
-    # summed again (the ledger has a digest). Statistics on images would copy whole ones into the footer.
+    # Encoded images are compressed already, and raw pixels are for those who want speed. Statistics on images would copy whole
+    # ones into the footer. Checksums of pages find damage in a part that is not committed yet: the ledger has no digest of it.
     image_codecs = {"image.bytes": "NONE", "image.path": "ZSTD"} if raw is None else {"pixels": "NONE"}
     sink = pa.BufferOutputStream()
     pq.write_table(
@@ -92,7 +92,7 @@ def encode_part(rows: PartRows, provenance: Mapping[str, object], suffix: PartSu
         use_dictionary=False,
         write_statistics=plain,  # pyright: ignore[reportArgumentType]
         sorting_columns=[pq.SortingColumn(0)],
-        write_page_checksum=raw is None,
+        write_page_checksum=True,
     )
     return memoryview(sink.getvalue()).cast("B")
 

@@ -37,7 +37,7 @@ class Small(nn.Module):
 
 def made(compiled: bool) -> ImageSampler:
     built = model()
-    built.network = Small()
+    built.network = Small()  # pyright: ignore[reportAttributeAccessIssue]
     return ImageSampler(built, spec(compiled=compiled), CPU)
 
 
