@@ -82,7 +82,7 @@ def test_a_node_joins_and_another_dies_with_its_worker(cluster: Cluster, checkpo
     doomed = cluster.add_node(num_cpus=1)
     job = subprocess.Popen(
         [sys.executable, ROOT / "jobs" / "generate.py", *arguments(checkpoint, output)],
-        env={**os.environ, "RAY_ADDRESS": cluster.address},
+        env={**os.environ, "RAY_ADDRESS": str(cluster.address)},
     )
     try:
         until(lambda: commits(output), "the first part")
