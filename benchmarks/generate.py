@@ -1,145 +1,193 @@
-"""How much of the network's own speed does a generation job keep, and how does it compare with Ray Data and diffusers?
+"""How much of the network's own speed does a generation job keep, and how does it compare with diffusers under Ray Data?
 
-    python benchmarks/generate.py [--size 32] [--images 512] [--batch 64] [--steps 20] [--turns 3] [--no-peer]
+    python benchmarks/generate.py [--quick] [--size 32] [--batch 32] [--steps 8] [--images 96] [--turns 3] [--no-peer] [--no-compiled]
 
-Three cases with the same network (diffusers' U-Net, channels last), the same sampler (ddim) and steps, one thread, one process:
+All cases have the same network (diffusers' U-Net), sampler (ddim) and steps, and one process with one thread that samples:
 
-- bare: the network's forward passes alone, nothing else, on one batch that stays where it is;
-- end to end: what a sampler actor does with a part: noise, sampling, encoding as PNG, the Parquet file, the commit to disk;
-- peer: diffusers' DDIM scheduler under Ray Data `map_batches` with an actor class, PNG, `write_parquet`.
+- bare: the network's forward passes alone (channels last), nothing else, on one batch that stays where it is;
+- job: all that jobs/generate.py does, with Ray: dispatch, noise, sampling in an actor, PNG, Parquet parts, commits to disk;
+- peer: diffusers' network and DDIMScheduler in an actor of Ray Data, PNG, `write_parquet`; "as it comes" is the layout that
+  diffusers' pipelines have, "at its best" is channels last and compiled.
 
-bare and end to end take turns, and the ratio is of the medians; start-up is not counted in any of them: the peer's clock begins at its
-first batch. The peer's network has no channels-last layout and no compilation: that is how diffusers' pipelines run.
+The cases take turns; each lives in a process of its own and is warm before it is measured: start-up (Ray, imports, compiling) stands
+in a column of its own. Every run is compared with the bare runs before and after it, compiled ones with compiled ones. Wall time on
+a busy machine is noise; the CPU column, of the whole process tree with Ray's own processes, is less so.
+
+The second table is the sink alone: encoding and committing 64x64 colour images to disk, as a share of one core at 2,000 a second.
 """
 
 import argparse
+import json
+import os
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import torch
 from measuring import machine
 
-from pipeline.families import DiffusionConfig, SamplerConfig
-from pipeline.generation import GenerationSpec, ImageSampler, encode_png
-from pipeline.models import ImageConfig, Model, ModelConfig
-from pipeline.networks import UNetConfig
-from pipeline.samples import PartRows, SampleSet, encode_part
+from pipeline.generation import encoder
+from pipeline.generation.encode import EXTENSIONS, ImageFormat
+from pipeline.samples import PartRows, PartSuffix, SampleSet, encode_part
 
-NETWORK = UNetConfig(widths=(32, 64, 128), blocks=2, attention=(False, False, True))
-
-
-def model_of(size: int) -> Model:
-    """A colour model of the benchmark's size with fresh weights; what it draws does not matter here."""
-    image = ImageConfig(size=size, channels=3, num_classes=0)
-    return Model(ModelConfig(image=image, family=DiffusionConfig(), network=NETWORK), init_seed=0)
+SINK_RATE_PER_S = 2000
+TARGETS = "targets: job at least 97% of bare; at least 1.2x the peer as it comes; raw at most 2% of a core"
 
 
-def spec_of(batch: int, steps: int) -> GenerationSpec:
-    """No labels, no guidance: one evaluation a step."""
-    sampler = SamplerConfig(name="ddim", steps=steps)
-    return GenerationSpec(
-        checkpoint_digest="", seed=0, sampler=sampler, guidance=1.0, labels=(), part_rows=batch, batch_rows=batch
+@dataclass(slots=True)
+class Case:
+    """A case's process and what it was measured to take."""
+
+    name: str
+    kind: str
+    speed: str
+    """plain or best: compiled, and for the peer channels last."""
+    process: subprocess.Popen[str] | None = None
+    start_s: float = 0.0
+    rates: list[float] = field(default_factory=list)
+    """Images a second of wall time, one a turn."""
+    cpu_ms: list[float] = field(default_factory=list)
+    """CPU milliseconds an image."""
+
+    def start(self, folder: str, batch: int, steps: int) -> None:
+        """Starts the process and waits until it is warm."""
+        script = Path(__file__).with_name("generate_cases.py")
+        command = [sys.executable, str(script), self.kind, folder, str(batch), str(steps), self.speed]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "RAY_AUTH_MODE": "disabled", "PYTHONWARNINGS": "ignore"}
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+        self.start_s = self._answer()["start_s"]
+
+    def run(self, images: int) -> None:
+        """Measures once."""
+        assert self.process is not None
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{images}\n")
+        self.process.stdin.flush()
+        made = self._answer()
+        self.rates.append(images / made["wall_s"])
+        self.cpu_ms.append(made["cpu_s"] / images * 1e3)
+
+    def close(self) -> None:
+        """Ends the process."""
+        if self.process is not None:
+            self.process.communicate("0\n")
+
+    def _answer(self) -> dict[str, float]:
+        assert self.process is not None
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{self.name} ended with {self.process.wait()}")
+        return json.loads(line)
+
+
+def save_model(folder: str, size: int) -> float:
+    """Writes the benchmark's model as diffusers does, fresh weights; returns its millions of parameters."""
+    from diffusers import DDIMScheduler, UNet2DModel
+
+    network = UNet2DModel(
+        sample_size=size, in_channels=3, out_channels=3, layers_per_block=2, block_out_channels=(32, 64, 128), norm_num_groups=32,
+        attention_head_dim=32, down_block_types=("DownBlock2D", "DownBlock2D", "AttnDownBlock2D"),
+        up_block_types=("AttnUpBlock2D", "UpBlock2D", "UpBlock2D"),
+    )  # fmt: skip
+    network.save_pretrained(f"{folder}/unet")
+    DDIMScheduler(prediction_type="v_prediction").save_pretrained(f"{folder}/scheduler")
+    return sum(p.numel() for p in network.parameters()) / 1e6
+
+
+def sink_us(image_format: ImageFormat, suffix: PartSuffix, images: int) -> float:
+    """Returns CPU microseconds an image, user and system, of encoding and committing parts of 1,000 rows."""
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 200, (1000, 8, 8, 3)).repeat(8, axis=1).repeat(8, axis=2)
+    pixels = (coarse + rng.integers(0, 8, coarse.shape)).astype(np.uint8)
+    encode = None if image_format == "raw" else encoder(image_format)
+    with tempfile.TemporaryDirectory() as folder:
+        samples = SampleSet(f"{folder}/set")
+        samples.open({})
+        begin = time.process_time()
+        for first in range(0, images, 1000):
+            made = pixels if encode is None else [encode(one) for one in pixels]
+            rows = PartRows(first=first, images=made, extension=EXTENSIONS[image_format])
+            samples.commit(first, encode_part(rows, {}, suffix), 1000, suffix)
+        return (time.process_time() - begin) / images * 1e6
+
+
+def print_cases(cases: list[Case]) -> None:
+    """The first table."""
+    bare = {case.speed: case for case in cases if case.kind == "bare"}
+    print(
+        f"{'case':32} {'images/s':>9} {'of bare':>8} {'CPU ms/image':>13} {'of bare':>8} {'start-up s':>11}   images/s by turn"
     )
-
-
-@torch.no_grad()
-def bare(model: Model, size: int, batch: int, steps: int, images: int) -> float:
-    """Returns images a second of the forward passes."""
-    x = torch.randn(batch, 3, size, size).contiguous(memory_format=torch.channels_last)
-    t = torch.full((batch,), 500)
-    begin = time.perf_counter()
-    for _ in range(images // batch):
-        for _ in range(steps):
-            model.network(x, t, None)
-    return images // batch * batch / (time.perf_counter() - begin)
-
-
-def end_to_end(sampler: ImageSampler, samples: SampleSet, first: int, batch: int, images: int) -> float:
-    """Returns images a second from numbers to committed parts."""
-    begin = time.perf_counter()
-    for start in range(first, first + images // batch * batch, batch):
-        made = [encode_png(one) for one in sampler.images(start, batch)]
-        samples.commit(start, encode_part(PartRows(first=start, images=made), {"seed": 0}), batch)
-    return images // batch * batch / (time.perf_counter() - begin)
-
-
-class Peer:
-    """What people write: diffusers' network and scheduler in an actor of Ray Data."""
-
-    def __init__(self, size: int, steps: int) -> None:
-        from diffusers import DDIMScheduler
-
-        torch.set_num_threads(1)
-        self._network = model_of(size).network.eval()
-        self._scheduler = DDIMScheduler(num_train_timesteps=1000, prediction_type="v_prediction", clip_sample=True)
-        self._size, self._steps = size, steps
-
-    @torch.no_grad()
-    def __call__(self, rows: dict[str, np.ndarray]) -> dict[str, list[object]]:
-        """A block of row numbers becomes PNG files; noise from the global generator, as usual."""
-        began = time.time()
-        x = torch.randn(len(rows["id"]), 3, self._size, self._size)
-        self._scheduler.set_timesteps(self._steps)
-        for t in self._scheduler.timesteps:
-            output = self._network(x, torch.full((len(x),), int(t)), None)
-            x = self._scheduler.step(output, int(t), x).prev_sample
-        pixels = ((x.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
-        return {"id": list(rows["id"]), "image": [encode_png(one) for one in pixels], "began": [began] * len(x)}
-
-
-def peer(folder: str, size: int, batch: int, steps: int, images: int) -> float:
-    """Returns images a second from the first batch's begin to the end of the write."""
-    import pyarrow.parquet as pq
-    import ray
-
-    ray.init(include_dashboard=False, num_cpus=2, log_to_driver=False)
-    try:
-        data = ray.data.range(images // batch * batch, override_num_blocks=images // batch)
-        made = data.map_batches(Peer, fn_constructor_args=(size, steps), batch_size=batch, concurrency=1, num_cpus=1)
-        made.write_parquet(folder)
-        ended = time.time()
-    finally:
-        ray.shutdown()
-    began = min(pq.read_table(file, columns=["began"])["began"].to_numpy().min() for file in Path(folder).glob("*.parquet"))
-    return images // batch * batch / (ended - began)
+    for case in cases:
+        reference = bare.get(case.speed if case.kind != "peer" else "plain", bare["plain"])
+        around = [(before + after) / 2 for before, after in zip(reference.rates, reference.rates[1:], strict=False)]
+        pairs = zip(case.rates, around, strict=False)
+        ratio = 1.0 if case is reference else statistics.median(rate / whole for rate, whole in pairs)
+        cpu, cpu_bare = statistics.median(case.cpu_ms), statistics.median(reference.cpu_ms)
+        print(
+            f"{case.name:32} {statistics.median(case.rates):9.2f} {ratio:8.1%} {cpu:13.2f} {cpu / cpu_bare:8.1%} "
+            f"{case.start_s:11.1f}   {' '.join(f'{rate:.2f}' for rate in case.rates)}"
+        )
+    jobs, peers = ([case for case in cases if case.kind == kind] for kind in ("job", "peer"))
+    for ours in jobs:
+        for other in peers:
+            wall = statistics.median(a / b for a, b in zip(ours.rates, other.rates, strict=True))
+            cpu = statistics.median(b / a for a, b in zip(ours.cpu_ms, other.cpu_ms, strict=True))
+            print(f"{ours.name} against {other.name}: {wall:.2f}x in wall time, {cpu:.2f}x in CPU time")
 
 
 def main() -> None:
-    """Prints the table."""
+    """Prints both tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, default in (("size", 32), ("images", 512), ("batch", 64), ("steps", 20), ("turns", 3)):
+    for name, default in (("size", 32), ("images", 96), ("batch", 32), ("steps", 8), ("turns", 3)):
         parser.add_argument(f"--{name}", type=int, default=default)
-    parser.add_argument("--no-peer", action="store_true", help="leave Ray Data out")
+    parser.add_argument("--no-peer", action="store_true", help="leave diffusers under Ray Data out")
+    parser.add_argument("--no-compiled", action="store_true", help="leave compiled cases out")
+    parser.add_argument("--quick", action="store_true", help="see that it runs: 8x8, one turn of two small batches")
     given = parser.parse_args()
-    torch.set_num_threads(1)
+    if given.quick:
+        given.size, given.images, given.batch, given.steps, given.turns = 8, 16, 8, 2, 1
     print("\n".join(machine(["torch", "diffusers", "ray", "pyarrow"])))
-    model = model_of(given.size)
-    sampler = ImageSampler(model, spec_of(given.batch, given.steps), torch.device("cpu"))
-    parameters = sum(p.numel() for p in model.network.parameters()) / 1e6
-    print(
-        f"U-Net of {parameters:.2f} M parameters, {given.size}x{given.size}x3, batch {given.batch}, {given.steps} steps of ddim\n"
-    )
+    cases = [Case("bare", "bare", "plain"), Case("job", "job", "plain")]
+    if not given.no_compiled:
+        cases += [Case("bare, compiled", "bare", "best"), Case("job, --compiled", "job", "best")]
+    if not given.no_peer:
+        cases += [Case("peer, as it comes", "peer", "plain")]
+        cases += [] if given.no_compiled else [Case("peer, at its best", "peer", "best")]
+    begin = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        samples = SampleSet(f"{folder}/set")
-        samples.open({"seed": 0})
-        bare(model, given.size, given.batch, 2, given.batch)
-        rates: dict[str, list[float]] = {"bare": [], "end to end": [], "peer": []}
-        for turn in range(given.turns):
-            rates["bare"].append(bare(model, given.size, given.batch, given.steps, given.images))
-            first = turn * given.images
-            rates["end to end"].append(end_to_end(sampler, samples, first, given.batch, given.images))
-            if not given.no_peer:
-                rates["peer"].append(peer(f"{folder}/peer-{turn}", given.size, given.batch, given.steps, given.images))
-        rates["bare"].append(bare(model, given.size, given.batch, given.steps, given.images))
-    whole = statistics.median(rates["bare"])
-    print(f"{'case':12} {'images/s':>9} {'of bare':>8}   runs")
-    for name, found in rates.items():
-        if found:
-            rate = statistics.median(found)
-            print(f"{name:12} {rate:9.2f} {rate / whole:8.1%}   {' '.join(f'{one:.2f}' for one in found)}")
+        millions = save_model(folder, given.size)
+        print(
+            f"U-Net of {millions:.2f} M parameters, {given.size}x{given.size}x3, batch {given.batch}, {given.steps} steps of ddim\n"
+        )
+        try:
+            for case in cases:
+                case.start(folder, given.batch, given.steps)
+            for _ in range(given.turns):
+                for case in cases:
+                    case.run(given.images)
+            for case in cases:
+                if case.kind == "bare":
+                    case.run(given.images)
+        finally:
+            for case in cases:
+                case.close()
+    print_cases(cases)
+    print(f"\n{'sink, 64x64x3':32} {'CPU us/image':>13} {f'of a core at {SINK_RATE_PER_S}/s':>22}")
+    formats: list[tuple[ImageFormat, PartSuffix]] = [
+        ("raw", "parquet"),
+        ("jpeg", "parquet"),
+        ("jpeg", "tar"),
+        ("png", "parquet"),
+    ]
+    for image_format, suffix in formats:
+        microseconds = sink_us(image_format, suffix, 1000 if given.quick else 20_000 if image_format == "raw" else 4000)
+        print(f"{f'{image_format} in {suffix}':32} {microseconds:13.1f} {microseconds * SINK_RATE_PER_S / 1e6:22.1%}")
+    print(f"\n{TARGETS}; took {time.perf_counter() - begin:.0f} s")
 
 
 if __name__ == "__main__":

@@ -54,10 +54,10 @@ class Case:
 
     def _settled_cpu_s(self) -> float:
         """CPU seconds so far, once the case has come to rest."""
-        deadline, before = time.monotonic() + SETTLE_TIMEOUT_S, _tree_cpu_s(self._process.pid)
+        deadline, before = time.monotonic() + SETTLE_TIMEOUT_S, tree_cpu_s(self._process.pid)
         while time.monotonic() < deadline:
             time.sleep(LOOK_EVERY_S)
-            now = _tree_cpu_s(self._process.pid)
+            now = tree_cpu_s(self._process.pid)
             if now - before < SETTLED_SHARE * LOOK_EVERY_S:
                 return now
             before = now
@@ -119,12 +119,7 @@ def machine(packages: list[str]) -> list[str]:
     ]
 
 
-def _medians(runs: list[tuple[float, float, float]]) -> Figures:
-    cpu, ratio, rate = (statistics.median(column) for column in zip(*runs, strict=True))
-    return Figures(cpu_us=cpu * 1e6, ratio=ratio, images_per_s=rate)
-
-
-def _tree_cpu_s(root: int | None) -> float:
+def tree_cpu_s(root: int | None) -> float:
     """User and system seconds of a process and its living descendants, and of those that were waited for."""
     table: dict[int, tuple[int, int]] = {}
     for folder in Path("/proc").glob("[0-9]*"):
@@ -137,3 +132,8 @@ def _tree_cpu_s(root: int | None) -> float:
     while more := {pid for pid, (parent, _) in table.items() if parent in family} - family:
         family |= more
     return sum(ticks for pid, (_, ticks) in table.items() if pid in family) / TICKS_PER_S
+
+
+def _medians(runs: list[tuple[float, float, float]]) -> Figures:
+    cpu, ratio, rate = (statistics.median(column) for column in zip(*runs, strict=True))
+    return Figures(cpu_us=cpu * 1e6, ratio=ratio, images_per_s=rate)

@@ -25,8 +25,12 @@ def main() -> int:
         return OK
     with contextlib.ExitStack() as session:
         start_ray = functools.cache(lambda: session.enter_context(ray_session()))
-        outcomes = [_generate(plan, start_ray) for plan in plans]
-    made = [outcome for outcome in outcomes if outcome is not None]
+        made: list[GenerateOutcome] = []
+        for plan in plans:
+            outcome = _generate(plan, start_ray)
+            made += [] if outcome is None else [outcome]
+            if outcome is not None and outcome.stopped:
+                break  # the whole sweep was asked to stop, not this output
     if made:
         write_summary(command.summary, made[0] if len(plans) == 1 else made)
     return OK if all(outcome.finished for outcome in made) else FAILED

@@ -7,7 +7,8 @@
     ├── StorageError
     │   ├── TransientStorageError nobody yet: a retry may succeed
     │   └── PermanentStorageError the operator: full disk, no permission, no such object
-    └── CommitConflict            the operator: two different contents claim one committed name
+    ├── CommitConflict            the operator: two different contents claim one committed name
+    └── NoAnswer                  the operator: a process of the job that others need does not answer
 
 Messages say what was got, what was expected and where, in one line. Fields are passed positionally to
 `super().__init__` so that every class survives the pickling between Ray processes.
@@ -86,3 +87,7 @@ class CommitConflict(SwissrollError):
 
     def __str__(self) -> str:
         return f"{self.problem} ({self.uri})"
+
+
+class NoAnswer(SwissrollError):
+    """A process of the job that others need is stuck or out of reach."""

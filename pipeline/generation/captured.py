@@ -29,7 +29,8 @@ class CapturedPixels:
                 pixels_of(self._numbers, self._labels)
         torch.cuda.current_stream(numbers.device).wait_stream(aside)
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
+        # Only what this thread does counts: another one may encode a part meanwhile, and ask for pinned memory.
+        with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
             self._pixels = pixels_of(self._numbers, self._labels)
 
     def __call__(self, numbers: Tensor, labels: Tensor | None) -> Tensor:

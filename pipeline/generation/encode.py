@@ -11,18 +11,19 @@ from PIL import Image
 
 from pipeline.errors import ConfigError
 
-ImageFormat = Literal["png", "jpeg", "webp", "raw"]
+EncodedFormat = Literal["png", "jpeg", "webp"]
+ImageFormat = EncodedFormat | Literal["raw"]
 EXTENSIONS: dict[ImageFormat, str] = {"png": "png", "jpeg": "jpg", "webp": "webp", "raw": "raw"}
 DEFAULT_JPEG_QUALITY = 95
 # Levels above 1 take 1.7 times as long for files 5% smaller (photographs, 64x64).
 _PNG_LEVEL = 1
 
 
-def encoder(image_format: ImageFormat, quality: int | None = None) -> Callable[[NDArray[np.uint8]], bytes]:
+def encoder(image_format: EncodedFormat, quality: int | None = None) -> Callable[[NDArray[np.uint8]], bytes]:
     """Returns a function from one image, uint8 [H, W, C] with C being 1 (grey) or 3 (RGB), to a file's bytes.
 
     Args:
-        image_format: png; jpeg; webp, lossless unless there is a quality; raw, the pixels themselves in C order.
+        image_format: png; jpeg; webp, lossless unless there is a quality. Raw pixels are not encoded.
         quality: 1 to 100, for jpeg (95 unless given) and webp.
 
     Raises:
@@ -38,8 +39,6 @@ def encoder(image_format: ImageFormat, quality: int | None = None) -> Callable[[
             return lambda pixels: _pillow(pixels, "WEBP", lossless=True, quality=0, method=0)
         case "webp":
             return lambda pixels: _pillow(pixels, "WEBP", quality=quality)
-        case "raw":
-            return lambda pixels: np.ascontiguousarray(pixels).tobytes()
 
 
 def check_quality(image_format: ImageFormat, quality: int | None) -> None:

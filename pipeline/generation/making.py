@@ -49,7 +49,7 @@ class PartMaker:
             classes = loaded.model.config.image.num_classes
             self._conditions = load_conditions(conditions, classes, sha256=spec.conditions_sha256)
         self._sampler = ImageSampler(loaded.model, spec, device, self._labels_of)
-        self._encode = encoder(spec.image_format, spec.quality)
+        self._encode = None if spec.image_format == "raw" else encoder(spec.image_format, spec.quality)
         self._pool = ThreadPoolExecutor(_ENCODING_THREADS) if device.type == "cuda" else None
 
     @property
@@ -66,7 +66,7 @@ class PartMaker:
         """
         return self._sampler.images(part.first, part.rows, on_batch)
 
-    def encode(self, part: PartRange, images: NDArray[np.uint8]) -> bytes:
+    def encode(self, part: PartRange, images: NDArray[np.uint8]) -> bytes | memoryview:
         """Returns the part's file; needs no device.
 
         Args:
@@ -77,11 +77,10 @@ class PartMaker:
         encode_all = map if self._pool is None else self._pool.map
         rows = PartRows(
             first=part.first,
-            images=list(encode_all(self._encode, images)),
+            images=images if self._encode is None else list(encode_all(self._encode, images)),
             labels=None if labels is None else labels.tolist(),
             keys=None if self._conditions is None else self._conditions.keys_of(part.first, part.rows),
             extension=EXTENSIONS[self._spec.image_format],
-            shape=tuple(images.shape[1:]) if self._spec.image_format == "raw" else None,
         )
         return encode_part(rows, self._provenance, self.suffix)
 

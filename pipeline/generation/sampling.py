@@ -9,6 +9,7 @@ from torch import Tensor
 
 from pipeline.families import Draws, SampleRequest
 from pipeline.generation.captured import CapturedPixels, PixelsOf
+from pipeline.generation.compiling import compile_network, compiler_trouble
 from pipeline.generation.spec import GenerationSpec
 from pipeline.models import Model
 from pipeline.models.model import to_pixels
@@ -30,13 +31,16 @@ class ImageSampler:
         spec: What to sample.
         device: Where the network runs.
         labels_of: (first, rows) -> classes, int64 [rows] or None; the specification's rule unless given.
+
+    Raises:
+        ConfigError: The network is to be compiled, and there is no compiler; or, at the first images, that it failed.
     """
 
     def __init__(self, model: Model, spec: GenerationSpec, device: torch.device, labels_of: LabelsOf | None = None) -> None:
         self._model = model.to(device)
         to_channels_last(model.network).eval()
         if spec.compiled:
-            model.network.compile(dynamic=False)
+            compile_network(model.network, device)
         self._spec = spec
         self._labels_of = labels_of or spec.labels_of
         self._device = device
@@ -80,9 +84,22 @@ class ImageSampler:
         given = self._labels_of(first, size)
         labels = None if given is None else torch.from_numpy(given).to(self._device, non_blocking=True)
         if self._pixels_of is None:
-            captured = self._device.type == "cuda"
-            self._pixels_of = CapturedPixels(self._sampled, numbers, labels) if captured else self._sampled
+            self._pixels_of = self._prepared(numbers, labels)
         return self._pixels_of(numbers, labels)
+
+    def _prepared(self, numbers: Tensor, labels: Tensor | None) -> PixelsOf:
+        """What makes batches from now on, after all that happens once: compiling, capturing."""
+        try:
+            if self._device.type == "cuda":
+                return CapturedPixels(self._sampled, numbers, labels)
+            if self._spec.compiled:
+                self._sampled(numbers, labels)
+        except Exception as error:
+            trouble = compiler_trouble(error)
+            if trouble is None:
+                raise
+            raise trouble from error
+        return self._sampled
 
     @torch.no_grad()
     def _sampled(self, numbers: Tensor, labels: Tensor | None) -> Tensor:

@@ -46,7 +46,7 @@ class GenerationSpec:
     precision: Precision = "fp32"
     """Arithmetic of the network; the sampler's own is float32."""
     compiled: bool = False
-    """Whether the network is compiled, which rounds in other places."""
+    """Whether the network is compiled, which rounds in other places; for samplers only, whose steps are many calls of one."""
     label_counts: tuple[int, ...] = ()
     """Instead of cycling: so many samples of each class, one class after another."""
     label_weights: tuple[float, ...] = ()
@@ -69,6 +69,8 @@ class GenerationSpec:
         check_quality(self.image_format, self.quality)
         if self.image_format == "raw" and self.layout == "webdataset":
             raise ConfigError("image_format: got raw for webdataset, expected png, jpeg or webp: shards hold image files")
+        if self.compiled and self.sampler is None:
+            raise ConfigError("compiled: got true for a model that is sampled in one pass, expected false: only samplers gain")
         if self.guidance != 1.0 and not self.labels:
             raise ConfigError(f"guidance needs a model with labels, got {self.guidance} for a model without")
 

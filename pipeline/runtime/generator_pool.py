@@ -11,6 +11,7 @@ from ray.exceptions import RayError
 
 from pipeline.errors import ConfigError
 from pipeline.plans.generate_config import GenerateConfig
+from pipeline.runtime.asking import HUB_TIMEOUT_S
 from pipeline.runtime.generator import Generator, GeneratorArgs
 from pipeline.runtime.session import fitting_cpus, total
 
@@ -73,7 +74,7 @@ class GeneratorPool:
             if worker.starting == ref:
                 worker.starting = None
                 try:
-                    ray.get(ref)
+                    ray.get(ref, timeout=HUB_TIMEOUT_S)
                 except RayError:
                     self.died(worker, worker.actor)
 

@@ -9,6 +9,7 @@ from ray.actor import ActorHandle
 from ray.exceptions import RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from pipeline.runtime.asking import HUB, asked
 from pipeline.runtime.session import NAMESPACE
 from pipeline.telemetry import Exporter, HubState, JobKind, Report, SeriesKey, metrics_of
 from pipeline.telemetry.declarations import ALL_METRICS
@@ -121,15 +122,14 @@ def start_hub(job: JobKind, port: int | None, usual_port: int) -> StartedHub:
 
     Raises:
         ConfigError: The port is taken.
+        NoAnswer: It does not come up.
     """
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     address = HubAddress(f"hub-{uuid.uuid4().hex}")
     options = ray.remote(Hub).options(name=address.name, namespace=NAMESPACE, num_cpus=0, scheduling_strategy=here)
     hub = cast(ActorHandle, options.remote(job))
     try:
-        url = cast(
-            str, ray.get(hub.serve.remote(usual_port if port is None else port, port is not None), timeout=START_TIMEOUT_S)
-        )
+        url = cast(str, asked(hub.serve.remote(usual_port if port is None else port, port is not None), HUB, START_TIMEOUT_S))
     except RayTaskError as error:
         raise error.cause from error
     return StartedHub(hub, address, url)

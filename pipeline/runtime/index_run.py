@@ -9,6 +9,7 @@ from ray import ObjectRef
 from ray.exceptions import RayTaskError
 
 from pipeline.plans.index_plan import IndexPlan
+from pipeline.runtime.asking import asked
 from pipeline.runtime.session import total
 from pipeline.shards import IndexedShard, ShardIndex, found_shards, index_shard, join_shards
 from pipeline.storage import ObjectInfo
@@ -29,6 +30,7 @@ def run_indexing(plan: IndexPlan, progress: Callable[[int, int], None]) -> Shard
         ConfigError: A shard is missing.
         CorruptDataError: A shard is no tar, was cut, has no samples, or breaks the grouping rule; named, with the offset.
         StorageError: A shard could not be read.
+        NoAnswer: What a task made does not come.
     """
     urls, found = plan.urls, found_shards(plan.urls)
     cpus = max(1, int(total("CPU")))
@@ -48,7 +50,7 @@ def run_indexing(plan: IndexPlan, progress: Callable[[int, int], None]) -> Shard
         ready, _ = ray.wait(list(running), num_returns=1)
         first = running.pop(ready[0])
         try:
-            made = cast(list[IndexedShard], ray.get(ready[0]))
+            made = cast(list[IndexedShard], asked(ready[0], "a finished indexing task"))
         except RayTaskError as error:
             raise error.cause from error
         parts[first : first + len(made)] = made

@@ -9,6 +9,7 @@ from ray.actor import ActorHandle
 from ray.exceptions import RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from pipeline.runtime.asking import STORAGE_TIMEOUT_S, asked
 from pipeline.runtime.hub import HubAddress
 from pipeline.runtime.session import NAMESPACE
 from pipeline.stream import CorruptSample, Quarantine
@@ -71,10 +72,11 @@ class QuarantineAddress:
         Raises:
             CorruptDataError: There are more than allowed.
             StorageError: The list could not be written.
+        NoAnswer: The keeper is stuck.
         """
         keeper = ray.get_actor(self.name, namespace=NAMESPACE)
         try:
-            ray.get(keeper.add.remote(sample))
+            asked(keeper.add.remote(sample), "the keeper of the quarantine list", STORAGE_TIMEOUT_S)
         except RayTaskError as error:
             raise error.cause from error
 
@@ -90,13 +92,14 @@ def start_quarantine(url: str, allowed: int, hub: HubAddress) -> tuple[ActorHand
     Raises:
         CorruptDataError: There is a file, and it is no such list.
         StorageError: The file could not be read.
+        NoAnswer: The keeper is stuck.
     """
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     address = QuarantineAddress(f"quarantine-{uuid.uuid4().hex}")
     options = ray.remote(QuarantineKeeper).options(name=address.name, namespace=NAMESPACE, num_cpus=0, scheduling_strategy=here)
     keeper = cast(ActorHandle, options.remote(url, allowed, hub))
     try:
-        ray.get(keeper.open.remote())
+        asked(keeper.open.remote(), "the keeper of the quarantine list", STORAGE_TIMEOUT_S)
     except RayTaskError as error:
         raise error.cause from error
     return keeper, address

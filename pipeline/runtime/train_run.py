@@ -11,9 +11,10 @@ from ray.exceptions import RayTaskError
 
 from pipeline import storage
 from pipeline.checkpoints import checkpoint_urls, latest_good, read_record
-from pipeline.errors import SwissrollError, TransientStorageError
+from pipeline.errors import NoAnswer, SwissrollError, TransientStorageError
 from pipeline.plans.run_folder import write_run_config
 from pipeline.plans.train_plan import TrainPlan
+from pipeline.runtime.asking import HUB, asked
 from pipeline.runtime.console import say
 from pipeline.runtime.hub import start_hub
 from pipeline.runtime.loader import LoaderArgs, report_all, start_loaders
@@ -71,7 +72,7 @@ def run_training(plan: TrainPlan) -> TrainOutcome:
     write_run_config(c.run_dir, plan.identity, c.to_json())
     first_step = _newest_step(c.run_dir)
     labels = {"job_kind": "train", "run": c.run_dir.rpartition("/")[2], "preset": c.preset, "version": code_version()}
-    ray.get([hub.commit.remote(JOB_INFO.name, 1, labels), hub.commit.remote(TARGET_STEPS.name, c.steps)])
+    asked([hub.commit.remote(JOB_INFO.name, 1, labels), hub.commit.remote(TARGET_STEPS.name, c.steps)], HUB)
     gpu = c.workers.accelerator == "gpu" or (c.workers.accelerator == "auto" and total("GPU") >= c.workers.num_workers)
     factor = fitting_cpus(
         [(c.workers.num_workers, c.workers.cpus_per_worker), (c.workers.num_loaders, c.workers.cpus_per_loader)],
@@ -99,7 +100,7 @@ def run_training(plan: TrainPlan) -> TrainOutcome:
         use_gpu=gpu,
         resources_per_worker={"CPU": c.workers.cpus_per_worker * factor} | ({"GPU": 1} if gpu else {}),
     )
-    pace = TrainPace(plan.config.steps)
+    pace = TrainPace(plan.config.steps, c.workers.num_workers)
     with stop_on_sigterm() as stop, watched(hub, ProgressReporter("train", "step"), pace.point, stop):
         _fit(args, scaling, max_failures=c.workers.max_failures)
         report_all(loaders)
@@ -128,7 +129,7 @@ def _fit(args: TrainerArgs, scaling: ray.train.ScalingConfig, max_failures: int)
         except ray.train.TrainingFailedError as error:
             cause = _cause(error)
             final = failures == max_failures or (
-                isinstance(cause, SwissrollError) and not isinstance(cause, TransientStorageError)
+                isinstance(cause, SwissrollError) and not isinstance(cause, TransientStorageError | NoAnswer)
             )
             if final:
                 raise cause from error

@@ -19,6 +19,7 @@ from pipeline.errors import CorruptDataError, ResumeMismatch
 from pipeline.models import Model
 from pipeline.order import Cursor, pieces
 from pipeline.plans.train_plan import TrainPlan
+from pipeline.runtime.asking import HUB, asked
 from pipeline.runtime.feed import BatchFeed
 from pipeline.runtime.storage_counts import reach_storage_counts
 from pipeline.telemetry import (
@@ -88,7 +89,7 @@ class Trainer:
             self._after_step(result)
         if self.rank == 0 and self.state.step > self.saved_step:
             self._save()
-        ray.get(self._report())
+        asked(self._report(), HUB)
 
     def _wrapped(self) -> nn.Module:
         if self.world_size == 1:
@@ -97,7 +98,7 @@ class Trainer:
         return DistributedDataParallel(self.state.network, device_ids=devices, gradient_as_bucket_view=True)
 
     def _may_start(self, step: int) -> bool:
-        return bool(ray.get(self.hub.may_start.remote(step)))
+        return bool(asked(self.hub.may_start.remote(step), HUB))
 
     def _after_step(self, result: StepResult) -> None:
         self._loss_sum += result.loss

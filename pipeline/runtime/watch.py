@@ -5,9 +5,11 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import cast
 
-import ray
 from ray.actor import ActorHandle
+from ray.exceptions import RayError
 
+from pipeline.errors import NoAnswer
+from pipeline.runtime.asking import HUB, asked
 from pipeline.runtime.console import warn
 from pipeline.runtime.hub import HubView
 from pipeline.runtime.stopping import StopRequest
@@ -31,7 +33,7 @@ def watched(
     done = threading.Event()
 
     def look() -> None:
-        view = cast(HubView, ray.get(hub.view.remote()))
+        view = cast(HubView, asked(hub.view.remote(), HUB))
         for message in view.messages:
             warn(message)
         progress = point(view)
@@ -40,11 +42,14 @@ def watched(
 
     def follow() -> None:
         told = False
-        while not done.wait(0.1 if stop.is_set() and not told else POLL_EVERY_S):
-            if stop.is_set() and not told:
-                ray.get(hub.request_stop.remote())
-                told = True
-            look()
+        try:
+            while not done.wait(0.1 if stop.is_set() and not told else POLL_EVERY_S):
+                if stop.is_set() and not told:
+                    asked(hub.request_stop.remote(), HUB)
+                    told = True
+                look()
+        except (RayError, NoAnswer) as error:
+            warn(f"warning: progress is not shown any more: {str(error).strip().partition(chr(10))[0]}")
 
     thread = threading.Thread(target=follow, name="watch", daemon=True)
     thread.start()
@@ -53,5 +58,6 @@ def watched(
     finally:
         done.set()
         thread.join()
-        look()
+        with contextlib.suppress(RayError, NoAnswer):  # a job that is done does not fail for its progress bar
+            look()
         reporter.close()

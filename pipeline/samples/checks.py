@@ -50,6 +50,20 @@ class Findings:
         else:
             self.more_problems += 1
 
+    def like(self) -> "Findings":
+        """New findings that expect of further parts what these do."""
+        return Findings(image_size=self.image_size, columns=self.columns)
+
+    def absorb(self, other: "Findings") -> None:
+        """Add what was found in further parts, in their order."""
+        for problem in other.problems:
+            self.add(problem)
+        self.more_problems += other.more_problems
+        self.labels.update(other.labels)
+        self.broken |= other.broken
+        self.image_size = self.image_size or other.image_size
+        self.columns = self.columns or other.columns
+
     def all_problems(self) -> tuple[str, ...]:
         """The problems, and how many were left out."""
         more = (f"and {self.more_problems} more problems",) if self.more_problems else ()

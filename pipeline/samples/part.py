@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from pipeline.errors import CorruptDataError
 from pipeline.samples.ledger import MAX_SAMPLES, PartSuffix
@@ -21,16 +22,14 @@ class PartRows:
 
     first: int
     """Index of the first sample."""
-    images: Sequence[bytes]
-    """Encoded images or raw pixels, at least one, in the order of their indices."""
+    images: Sequence[bytes] | NDArray[np.uint8]
+    """Encoded images, or raw pixels as uint8 [N, H, W, C]; at least one, in the order of their indices."""
     labels: Sequence[int] | None = None
     """One label an image, or None for unlabeled samples."""
     keys: Sequence[str] | None = None
     """One key of a condition an image, or None."""
     extension: str = "png"
     """The images' file extension, without a dot."""
-    shape: tuple[int, int, int] | None = None
-    """(height, width, channels) where `images` are raw pixels."""
 
     def __post_init__(self) -> None:
         rows = len(self.images)
@@ -43,9 +42,11 @@ class PartRows:
                 raise ValueError(f"got {len(values)} {name}, expected {rows}: one an image")
         if not self.extension.isalnum():
             raise ValueError(f"got the extension {self.extension!r}, expected letters and digits")
+        if isinstance(self.images, np.ndarray) and (self.images.dtype != np.uint8 or self.images.ndim != 4):
+            raise ValueError(f"got raw pixels {self.images.dtype} {list(self.images.shape)}, expected uint8 [N, H, W, C]")
 
 
-def encode_part(rows: PartRows, provenance: Mapping[str, object], suffix: PartSuffix = "parquet") -> bytes:
+def encode_part(rows: PartRows, provenance: Mapping[str, object], suffix: PartSuffix = "parquet") -> bytes | memoryview:
     """The file of a part; the same arguments give the same bytes.
 
     Args:
@@ -58,25 +59,30 @@ def encode_part(rows: PartRows, provenance: Mapping[str, object], suffix: PartSu
         ValueError: Raw pixels in a tar.
     """
     if suffix == "tar":
-        if rows.shape is not None:
+        if isinstance(rows.images, np.ndarray):
             raise ValueError("got raw pixels for a tar, expected encoded images")
         return encode_tar(rows.first, rows.images, rows.labels, rows.keys, rows.extension, provenance)
     count = len(rows.images)
-    schema = parquet_schema(provenance, shape=rows.shape, keyed=rows.keys is not None)
+    raw = rows.images if isinstance(rows.images, np.ndarray) else None
+    height, width, channels = (0, 0, 0) if raw is None else raw.shape[1:]
+    shape = None if raw is None else (height, width, channels)
+    schema = parquet_schema(provenance, shape=shape, keyed=rows.keys is not None)
     columns: list[pa.Array] = [pa.array(np.arange(rows.first, rows.first + count, dtype=np.int64))]
-    if rows.shape is None:
+    if raw is None:
         paths = [f"{index:012d}.{rows.extension}" for index in range(rows.first, rows.first + count)]
         pair = [pa.array(rows.images, pa.binary()), pa.array(paths, pa.string())]
         columns.append(pa.StructArray.from_arrays(pair, fields=list(schema.field("image").type)))
     else:
-        columns.append(pa.array(rows.images, schema.field("pixels").type))
+        buffers = [None, pa.py_buffer(np.ascontiguousarray(raw))]
+        columns.append(pa.FixedSizeBinaryArray.from_buffers(schema.field("pixels").type, count, buffers))
     labels = rows.labels
     columns.append(pa.nulls(count, pa.int64()) if labels is None else pa.array([int(label) for label in labels], pa.int64()))
     if rows.keys is not None:
         columns.append(pa.array(rows.keys, pa.string()))
     plain = ["index", "label", *(["key"] if rows.keys is not None else [])]
-    # Encoded images are compressed already; statistics on images would copy whole ones into the footer.
-    image_codecs = {"image.bytes": "NONE", "image.path": "ZSTD"} if rows.shape is None else {"pixels": "ZSTD"}
+    # Encoded images are compressed already, and raw pixels are for those who want speed. Statistics on images would copy whole
+    # ones into the footer. Checksums of pages find damage in a part that is not committed yet: the ledger has no digest of it.
+    image_codecs = {"image.bytes": "NONE", "image.path": "ZSTD"} if raw is None else {"pixels": "NONE"}
     sink = pa.BufferOutputStream()
     pq.write_table(
         pa.Table.from_arrays(columns, schema=schema),
@@ -88,10 +94,10 @@ def encode_part(rows: PartRows, provenance: Mapping[str, object], suffix: PartSu
         sorting_columns=[pq.SortingColumn(0)],
         write_page_checksum=True,
     )
-    return sink.getvalue().to_pybytes()
+    return memoryview(sink.getvalue()).cast("B")
 
 
-def decode_part(data: bytes, uri: str) -> pa.Table:
+def decode_part(data: bytes | memoryview, uri: str) -> pa.Table:
     """The table in a part's bytes, with its metadata; a shard's samples become the same columns.
 
     Args:
@@ -109,7 +115,7 @@ def decode_part(data: bytes, uri: str) -> pa.Table:
         raise CorruptDataError(f"got no readable Parquet file: {' '.join(str(error).split())}", uri) from error
 
 
-def rows_in(data: bytes, uri: str) -> int:
+def rows_in(data: bytes | memoryview, uri: str) -> int:
     """Number of rows of a part, from its footer or headers alone.
 
     Raises:

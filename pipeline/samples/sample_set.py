@@ -112,7 +112,7 @@ class SampleSet:
             records.append(parse_commit_name(found.url.rpartition("/")[2], found.url))
         return in_order(records, self.commits_url)
 
-    def commit(self, first: int, data: bytes, rows: int, suffix: PartSuffix = "parquet") -> PartRecord:
+    def commit(self, first: int, data: bytes | memoryview, rows: int, suffix: PartSuffix = "parquet") -> PartRecord:
         """The record of the part that begins with row `first` from now on.
 
         If one is there already, whether from this writer before it was killed or from another one, it stays, and its own
@@ -212,7 +212,7 @@ class SampleSet:
         _put_if_other(manifest_url(self.url), manifest.to_bytes())
         return manifest
 
-    def _record_of(self, first: int, data: bytes, suffix: PartSuffix, part_url: str) -> PartRecord:
+    def _record_of(self, first: int, data: bytes | memoryview, suffix: PartSuffix, part_url: str) -> PartRecord:
         """The record of what is there under a part's name, if it is a part of this set."""
         table = decode_part(data, part_url)
         problems = part_problems(table, first=first, rows=table.num_rows, provenance=self.spec())
@@ -224,7 +224,7 @@ class SampleSet:
         storage.put_once(storage.join(self.commits_url, commit_name(record)), b"")
 
 
-def _record(first: int, rows: int, data: bytes, suffix: PartSuffix) -> PartRecord:
+def _record(first: int, rows: int, data: bytes | memoryview, suffix: PartSuffix) -> PartRecord:
     return PartRecord(first=first, rows=rows, size_bytes=len(data), sha256=hashlib.sha256(data).hexdigest(), suffix=suffix)
 
 

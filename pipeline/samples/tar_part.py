@@ -46,7 +46,7 @@ def encode_tar(
     return buffer.getvalue()
 
 
-def decode_tar(data: bytes, uri: str) -> pa.Table:
+def decode_tar(data: bytes | memoryview, uri: str) -> pa.Table:
     """The samples of a shard in the columns of a Parquet part; the metadata hold the digest of the run's spec.
 
     Raises:
@@ -78,7 +78,7 @@ def decode_tar(data: bytes, uri: str) -> pa.Table:
         raise CorruptDataError(f"got samples of wrong types: {error}", uri) from error
 
 
-def samples_in_tar(data: bytes, uri: str) -> int:
+def samples_in_tar(data: bytes | memoryview, uri: str) -> int:
     """Number of samples in a shard.
 
     Raises:
@@ -106,7 +106,7 @@ def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
     tar.addfile(member, io.BytesIO(data))
 
 
-def _samples(data: bytes, uri: str) -> list[tuple[str, dict[str, bytes]]]:
+def _samples(data: bytes | memoryview, uri: str) -> list[tuple[str, dict[str, bytes]]]:
     found: dict[str, dict[str, bytes]] = {}
     try:
         with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as tar:

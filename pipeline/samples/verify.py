@@ -11,10 +11,10 @@ from pipeline.samples.checks import (
     check_goal,
     check_ledger,
     check_manifest,
-    check_part,
     check_run,
 )
 from pipeline.samples.ledger import PartRecord
+from pipeline.samples.many_parts import check_parts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,13 +63,21 @@ class VerifyReport:
         return "\n".join(lines)
 
 
-def verify(url: str, progress: Callable[[int, int], None] | None = None, *, decode_images: bool = True) -> VerifyReport:
-    """What is there and what is wrong with it, from storage alone; one part in memory at a time.
+def verify(
+    url: str,
+    progress: Callable[[int, int], None] | None = None,
+    *,
+    decode_images: bool = True,
+    processes: int | None = None,
+) -> VerifyReport:
+    """What is there and what is wrong with it, from storage alone; one part in the memory of each process at a time.
 
     Args:
         url: The folder of a sample set.
         progress: Called after each part with the rows checked so far and the rows committed.
         decode_images: Whether to decode every image; without, their bytes are still compared with the digests.
+        processes: How many look at parts; unset: one a core for large sets, this one alone for small ones. The report is the
+            same whatever their number.
 
     Raises:
         PermanentStorageError: There is no sample set.
@@ -86,8 +94,7 @@ def verify(url: str, progress: Callable[[int, int], None] | None = None, *, deco
     goal = total if finished else check_goal(url, findings)
     check_files(url, records, spec, finished, findings)
     checked = 0
-    for record in records:
-        check_part(url, record, spec, findings, decode_images=decode_images)
+    for record in check_parts(url, records, spec, findings, decode_images=decode_images, processes=processes):
         checked += record.rows
         if progress is not None:
             progress(checked, total)

@@ -49,12 +49,17 @@ class Fence:
     def check(self) -> None:
         """Nothing while nobody has taken the lease over; one request.
 
+        The highest token counts, and not whether the next one is there: of holders before the last one nothing is kept.
+
         Raises:
-            CommitConflict: Somebody has.
+            CommitConflict: Somebody has, or the folder is not the one that was leased: it was removed.
             StorageError: The store could not be asked.
         """
-        if exists(_holder_url(self.folder_url, self.token + 1)):
+        highest = _highest(self.folder_url)
+        if highest > self.token:
             raise CommitConflict("another job took over, this one had been silent for too long", self.folder_url)
+        if highest < self.token:
+            raise CommitConflict("the folder was removed while this job was at work in it", self.folder_url)
 
 
 @contextlib.contextmanager

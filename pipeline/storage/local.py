@@ -54,7 +54,7 @@ class LocalStore:
         """Opens the file for a range; what is read is of the file that was opened, whatever is renamed over it."""
         return _FileRange(url, start, end)
 
-    def put_once(self, path: str, data: bytes) -> bool:
+    def put_once(self, path: str, data: bytes | bytearray | memoryview) -> bool:
         """Create the file with this content; False if the name was taken."""
         if self.exists(path):  # no need to write the data aside first; the link below is what decides
             self._refuse_folder(path)
@@ -76,7 +76,7 @@ class LocalStore:
         _sync_folder(os.path.dirname(path))  # noqa: PTH120
         return created
 
-    def put_replace(self, path: str, data: bytes) -> None:
+    def put_replace(self, path: str, data: bytes | bytearray | memoryview) -> None:
         """Give the file this content, whatever it held before."""
         aside = _write_aside(path, data)
         try:
@@ -163,7 +163,7 @@ def _walk(path: str, recursive: bool) -> Iterator[ObjectInfo]:
             continue
 
 
-def _write_aside(path: str, data: bytes) -> str:
+def _write_aside(path: str, data: bytes | bytearray | memoryview) -> str:
     """Write `data` to the disk, next to `path` under a name that listings skip; returns that name."""
     folder, name = os.path.split(path)
     _make_folder(folder)

@@ -108,7 +108,7 @@ def read_range(url: str, start: int, end: int, *, version: str = "", cache: Rang
     return cache.read(url, start, end, version, lambda: fetch_range(store, url, start, end, version))
 
 
-def put_once(url: str, data: bytes) -> bool:
+def put_once(url: str, data: Bytes) -> bool:
     """True if this call created the object, False if the name was already taken, by whatever content.
 
     The object becomes visible whole or not at all, and is never changed. Local: written aside, synced, linked. S3: one
@@ -123,7 +123,7 @@ def put_once(url: str, data: bytes) -> bool:
     return retrying("put_once", url, lambda: store.put_once(url, data))
 
 
-def put_replace(url: str, data: bytes) -> None:
+def put_replace(url: str, data: Bytes) -> None:
     """Give an object this content at once: readers see the old content or the new, never a mixture.
 
     Raises:

@@ -118,15 +118,15 @@ class RemoteStore:
             return _S3.open_range(fs, path, url, start, end, version)
         return _BlockRange(fs, path, start, end, version=_version(fs.info(path)))
 
-    def put_once(self, url: str, data: bytes) -> bool:
+    def put_once(self, url: str, data: bytes | bytearray | memoryview) -> bool:
         """Create the object by one conditional request; False if the name was taken."""
         fs, path = _open_writable(url)
         try:
             if scheme_of(url) == "memory":
                 with _memory_lock:
-                    fs.pipe_file(path, data, mode="create")
+                    fs.pipe_file(path, bytes(data), mode="create")
             else:
-                fs.pipe_file(path, data, mode="create", **_put_options(url))
+                fs.pipe_file(path, bytes(data), mode="create", **_put_options(url))
         except OSError as error:
             # The same errors also mean other things (a parent that is a file, a bad bucket name): look.
             if is_name_taken(error) and self.exists(url) and not self.is_folder(url):
@@ -134,10 +134,10 @@ class RemoteStore:
             raise
         return True
 
-    def put_replace(self, url: str, data: bytes) -> None:
+    def put_replace(self, url: str, data: bytes | bytearray | memoryview) -> None:
         """Give the object this content, whatever it held before."""
         fs, path = _open_writable(url)
-        fs.pipe_file(path, data, **_put_options(url))
+        fs.pipe_file(path, bytes(data), **_put_options(url))
 
     def remove_tree(self, url: str) -> None:
         """Remove all that is below this name, or one object; nothing if the name is free."""

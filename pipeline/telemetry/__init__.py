@@ -32,7 +32,7 @@ from pipeline.telemetry.exporter import GENERATE_METRICS_PORT, PORTS_TRIED, TRAI
 from pipeline.telemetry.hub_state import HubState
 from pipeline.telemetry.metric import JobKind, Metric, SeriesKey
 from pipeline.telemetry.progress import ProgressPoint, ProgressReporter
-from pipeline.telemetry.rates import RateWindow
+from pipeline.telemetry.rates import RateWindow, RunRate
 from pipeline.telemetry.storage_declarations import (
     RANGE_CACHE_REQUESTS,
     STORAGE_READ_BYTES,
@@ -80,6 +80,7 @@ __all__ = [
     "ProgressReporter",
     "RateWindow",
     "Report",
+    "RunRate",
     "SeriesKey",
     "Tally",
     "metrics_of",

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from kuberay_schema import METADATA, rayjob_validator
 
 from pipeline.plans.commands import parse_generate
 from pipeline.plans.generate_sweep import one_output_each
@@ -83,3 +84,69 @@ def test_the_cronjob_is_one_that_kubernetes_knows() -> None:
     (container,) = pod["containers"]
     (named,) = [one for one in container["env"] if one["name"] == "JOB_NAME"]
     assert named["valueFrom"]["fieldRef"]["fieldPath"] == "metadata.labels['batch.kubernetes.io/job-name']"
+
+
+def document_of(file: Path, date: str = "2026-01-31") -> dict[str, Any]:
+    return yaml.safe_load(file.read_text().replace("DATE", date))
+
+
+def rayjobs() -> dict[str, dict[str, Any]]:
+    """The RayJobs that come of the scheduled resources, by file."""
+    cron = document_of(SCHEDULES / "raycronjob.yaml")
+    made: dict[str, Any] = {
+        "apiVersion": "ray.io/v1",
+        "kind": "RayJob",
+        "metadata": {"name": f"{cron['metadata']['name']}-x7k2p"},
+    }
+    return {
+        "rayjob.yaml": document_of(SCHEDULES / "rayjob.yaml"),
+        "raycronjob.yaml": made | {"spec": cron["spec"]["jobTemplate"]},
+    }
+
+
+@pytest.mark.parametrize("name", ["rayjob.yaml", "raycronjob.yaml"])
+def test_the_scheduled_rayjob_is_one_that_kuberay_knows_on_the_cluster_of_the_plain_one(name: str) -> None:
+    document = rayjobs()[name]
+    assert [f"{error.json_path}: {error.message}" for error in rayjob_validator().iter_errors(document)] == []
+    assert document["spec"]["backoffLimit"] > 0
+    plain = yaml.safe_load((SCHEDULES.parent / "kuberay" / "generate-job.yaml").read_text())["spec"]["rayClusterSpec"]
+    plain["headGroupSpec"]["template"]["metadata"]["labels"] = {"swissroll-job": "generate-nightly"}
+    assert document["spec"]["rayClusterSpec"] == plain
+
+
+def test_the_raycronjob_has_no_field_that_kuberay_does_not_know() -> None:
+    document = document_of(SCHEDULES / "raycronjob.yaml")
+    assert (document["apiVersion"], document["kind"]) == ("ray.io/v1", "RayCronJob")
+    assert set(document) == {"apiVersion", "kind", "metadata", "spec"}
+    assert set(document["spec"]) <= {"schedule", "timeZone", "suspend", "jobTemplate"}
+    assert set(document["metadata"]) <= set(METADATA["properties"])
+
+
+def test_the_rayjob_has_the_date_that_it_was_made_with() -> None:
+    document = rayjobs()["rayjob.yaml"]
+    assert document["metadata"]["name"] == "swissroll-nightly-2026-01-31"
+    job = job_of(document["spec"]["entrypoint"])
+    assert (job.date, job.output) == ("2026-01-31", "s3://your-bucket/samples/2026-01-31")
+
+
+@pytest.mark.parametrize(
+    ("now", "date"),
+    [
+        ("2026-01-31 02:00:05", "2026-01-31"),  # on time
+        ("2026-01-31 23:59:00", "2026-01-31"),  # started late, or tried again
+        ("2026-02-01 01:29:00", "2026-01-31"),  # the last moment within the deadline
+        ("2026-02-01 02:00:05", "2026-02-01"),
+    ],
+)
+def test_the_raycronjob_has_one_date_from_one_schedule_to_the_next(said: Path, now: str, date: str) -> None:
+    spec = document_of(SCHEDULES / "raycronjob.yaml")["spec"]
+    assert spec["schedule"].startswith("0 2 ")
+    assert spec["jobTemplate"]["activeDeadlineSeconds"] < 24 * 3600
+    # A clock that stands still: `2 hours ago` of the command becomes two hours before `now`.
+    real = subprocess.run(["/bin/bash", "-c", "command -v date"], capture_output=True, text=True, check=True).stdout.strip()
+    stand_in = said.parent / "date"
+    stand_in.write_text(f'#!/bin/bash\n[ "$3" = "2 hours ago" ] || exit 1\nexec {real} -u -d "{now} UTC 2 hours ago" "$4"\n')
+    stand_in.chmod(0o755)
+    subprocess.run(["bash", "-c", spec["jobTemplate"]["entrypoint"]], check=True)
+    (line,) = said.read_text().splitlines()
+    assert job_of(line).output == f"s3://your-bucket/samples/{date}"

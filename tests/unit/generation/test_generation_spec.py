@@ -77,6 +77,7 @@ def test_a_model_without_labels_has_none() -> None:
         ({"quality": 90}, "quality: got 90 for png, which has none"),
         ({"quality": 0, "image_format": "jpeg"}, "quality: got 0, expected 1 to 100"),
         ({"image_format": "raw", "layout": "webdataset"}, "got raw for webdataset, expected png, jpeg or webp"),
+        ({"compiled": True, "sampler": None}, "compiled: got true for a model that is sampled in one pass"),
         ({"labels": (), "guidance": 2.0}, r"guidance needs a model with labels, got 2\.0"),
     ],
 )

@@ -80,13 +80,25 @@ def test_a_point_tells_where_the_job_is_and_never_beyond_its_end() -> None:
     assert pace.wait_share == 0.25
 
 
-def test_the_rate_counts_what_this_job_did_and_not_what_was_there_before() -> None:
+def test_the_rate_counts_what_this_job_did_and_not_what_was_there_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([100.0, 110.0, 115.0])
+    monkeypatch.setattr("time.monotonic", lambda: next(clock))
     pace = TrainPace(100)
     pace.point(view(step=50, trained=3200, streamed=0))
     assert pace.trained_per_s == 0.0
     pace.point(view(step=60, trained=3840, streamed=320))
-    assert pace.trained_per_s > 0
-    assert pace.trained_per_s == pytest.approx(2 * pace.streamed_per_s)
+    assert (pace.trained_per_s, pace.streamed_per_s) == (64.0, 32.0)
+    last = pace.point(view(step=70, trained=4480, streamed=640))
+    assert last is not None
+    assert last.images_per_s == pytest.approx(1280 / 15)
+
+
+def test_a_run_too_short_for_two_looks_has_the_rate_of_its_trainers_own_time() -> None:
+    pace = TrainPace(100, num_workers=2)
+    point = pace.point(view(step=100, trained=640, streamed=700, wait_s=1, busy_s=3))
+    assert point is not None
+    assert point.images_per_s == pace.trained_per_s == 320.0
+    assert pace.streamed_per_s == 350.0
 
 
 def test_a_number_that_is_not_there_has_a_default() -> None:

@@ -26,7 +26,7 @@ def png(index: int, size: int = 6) -> bytes:
 def part(span: PartRange, *, labeled: bool = True, spec: dict[str, object] = SPEC) -> bytes:
     rows = range(span.first, span.first + span.rows)
     labels = [index % 3 for index in rows] if labeled else None
-    return encode_part(PartRows(first=span.first, images=[png(index) for index in rows], labels=labels), spec)
+    return bytes(encode_part(PartRows(first=span.first, images=[png(index) for index in rows], labels=labels), spec))
 
 
 def fill(samples: SampleSet, spans: Iterable[PartRange]) -> None:

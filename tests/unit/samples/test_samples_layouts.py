@@ -3,6 +3,7 @@
 import gc
 import io
 import json
+import secrets
 import subprocess
 import sys
 import tarfile
@@ -15,10 +16,12 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from PIL import Image
 from sample_makers import SPEC, png
 from webdataset.compat import WebDataset
 
+from pipeline import storage
 from pipeline.errors import CorruptDataError
 from pipeline.samples import PartRange, PartRows, PartSuffix, SampleSet, encode_part, open_ranges, read_samples, verify
 from pipeline.samples.part import decode_part
@@ -31,15 +34,21 @@ def pixels(index: int) -> bytes:
     return np.random.default_rng(index).integers(0, 256, SHAPE, dtype=np.uint8).tobytes()
 
 
+def stacked(span: PartRange) -> NDArray[np.uint8]:
+    """Raw pixels of a part, a view with gaps as samplers may hand over."""
+    wide = np.zeros((span.rows, *SHAPE[:2], 2 * SHAPE[2]), np.uint8)
+    for row in range(span.rows):
+        wide[row, :, :, ::2] = np.frombuffer(pixels(span.first + row), np.uint8).reshape(SHAPE)
+    return wide[:, :, :, ::2]
+
+
 def rows_of(span: PartRange, *, raw: bool = False, keyed: bool = False, labeled: bool = True) -> PartRows:
     indices = range(span.first, span.first + span.rows)
     return PartRows(
         first=span.first,
-        images=[pixels(index) if raw else png(index) for index in indices],
+        images=stacked(span) if raw else [png(index) for index in indices],
         labels=[index % 3 for index in indices] if labeled else None,
         keys=[f"key-{index}" for index in indices] if keyed else None,
-        extension="raw" if raw else "png",
-        shape=SHAPE if raw else None,
     )
 
 
@@ -180,3 +189,19 @@ def test_a_shard_of_another_run_is_not_committed(set_url: str) -> None:
 def test_raw_pixels_are_no_shard() -> None:
     with pytest.raises(ValueError, match="raw pixels for a tar"):
         encode_part(rows_of(PartRange(0, 2), raw=True), SPEC, "tar")
+
+
+@settings(max_examples=30, deadline=None)
+@given(place=st.floats(0, 1, exclude_max=True))
+def test_raw_pixels_damaged_before_they_are_committed_are_not_adopted(place: float) -> None:
+    span = PartRange(0, 10)
+    samples = SampleSet(f"memory://{secrets.token_hex(8)}/set")
+    samples.open(SPEC, num_samples=10)
+    data = bytearray(encode_part(rows_of(span, raw=True), SPEC))
+    pixels_at = bytes(data).find(pixels(0))
+    assert pixels_at > 0
+    data[pixels_at + int(place * len(pixels(0)) * 10)] ^= 4
+    storage.put_once(storage.join(samples.data_url, "part-000000000000.parquet"), bytes(data))
+    assert samples.adopt() == []
+    with pytest.raises(CorruptDataError):
+        samples.commit(0, encode_part(rows_of(span, raw=True), SPEC), 10)

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import duckdb
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -105,6 +106,8 @@ def test_unlabeled_samples_have_null_labels(tmp_path: Path):
         {"labels": [1]},
         {"extension": ".png"},
         {"extension": ""},
+        {"images": np.zeros((2, 4, 4, 3), np.int16)},
+        {"images": np.zeros((2, 4, 4), np.uint8)},
     ],
 )
 def test_arguments_that_make_no_part_are_refused(changes: dict[str, object]):

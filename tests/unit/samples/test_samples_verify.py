@@ -223,3 +223,27 @@ def test_many_problems_are_bounded(tmp_path: Path):
     report = verify(str(forged_set(tmp_path / "set", [b"x"] * 150)))
     assert len(report.problems) == 101
     assert report.problems[-1] == "and 50 more problems"
+
+
+def test_several_processes_find_what_one_finds_in_the_same_order(tmp_path: Path):
+    folder = tmp_path / "set"
+    samples = SampleSet(str(folder))
+    samples.open(SPEC, num_samples=60)
+    fill(samples, open_ranges(30, 5, []))
+    images = [png(index, 8 if index == 33 else 6) for index in range(30, 40)]  # one larger than the others
+    for first in (30, 35):
+        rows = PartRows(first=first, images=images[first - 30 : first - 25], labels=[0] * 5)
+        samples.commit(first, encode_part(rows, SPEC), 5)
+    fill(samples, [PartRange(first, 5) for first in range(40, 60, 5)])
+    samples.publish(60)
+    for first in (10, 45, 55):
+        file = folder / "data" / f"part-{first:012d}.parquet"
+        file.write_bytes(file.read_bytes()[:-9])
+    (folder / "data" / f"part-{20:012d}.parquet").unlink()
+    seen: list[tuple[int, int]] = []
+    one = verify(str(folder), processes=1)
+    assert verify(str(folder), lambda done, total: seen.append((done, total)), processes=3) == one
+    assert len(one.problems) == 5
+    assert len(one.broken) == 4
+    assert seen == [(done, 60) for done in range(5, 61, 5)]
+    assert verify(str(folder), decode_images=False, processes=2) == verify(str(folder), decode_images=False, processes=1)

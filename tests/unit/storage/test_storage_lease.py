@@ -104,6 +104,27 @@ def test_a_newcomer_that_slept_over_several_leases_gets_none(root: str, monkeypa
         pytest.fail("a stale token was taken")
 
 
+def test_a_holder_that_slept_over_several_takeovers_is_still_told(root: str) -> None:
+    """By then nothing is left of the lease after its own, nor of its own."""
+    silent_holder(root)
+    asleep = Fence(root, 1)
+    asleep.check()
+    for token in (2, 3, 4):
+        with leased(root, SHORT) as fence:
+            assert fence.token == token
+            with pytest.raises(CommitConflict, match="another job took over"):
+                asleep.check()
+        with pytest.raises(CommitConflict, match="another job took over"):
+            asleep.check()
+
+
+def test_a_folder_that_was_removed_is_nobodys(root: str) -> None:
+    with leased(root, QUICK) as fence:
+        storage.remove_tree(storage.join(root, "lease/000000000001.holder"))  # as when all of it is
+        with pytest.raises(CommitConflict, match="the folder was removed"):
+            fence.check()
+
+
 def test_every_store_here_creates_once_and_the_probe_leaves_nothing(root: str) -> None:
     assert honours_put_once(root)
     assert storage.list_objects(root, recursive=True) == []

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.telemetry import ProgressPoint, ProgressReporter, RateWindow
+from pipeline.telemetry import ProgressPoint, ProgressReporter, RateWindow, RunRate
 
 
 class Clock:
@@ -218,3 +218,23 @@ def test_the_rate_forgets_what_left_the_window_and_restarts_after_a_fall() -> No
 def test_a_window_must_have_a_length() -> None:
     with pytest.raises(ValueError, match="got window_s 0"):
         RateWindow(window_s=0)
+
+
+def test_the_rate_of_a_long_run_leaves_its_start_up_and_its_end_out() -> None:
+    rate = RunRate(begin_s=100.0)
+    assert rate.per_second() is None
+    rate.observe(160.0, 0)
+    assert rate.per_second() is None
+    rate.observe(200.0, 50)
+    rate.observe(210.0, 150)
+    rate.observe(300.0, 150)
+    assert rate.per_second() == 10.0
+
+
+def test_a_short_run_has_the_rate_of_the_whole_of_it() -> None:
+    rate = RunRate(begin_s=100.0)
+    rate.observe(101.0, 50)
+    assert rate.per_second() == 50.0
+    rate.observe(101.5, 90)
+    rate.observe(103.5, 90)
+    assert rate.per_second() == 60.0

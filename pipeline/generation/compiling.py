@@ -1,0 +1,36 @@
+"""Compiling the network: the same code in every process of equal machines, and plain words where it cannot be."""
+
+import os
+import shutil
+
+import torch
+from torch import nn
+
+from pipeline.errors import ConfigError
+
+
+def compile_network(network: nn.Module, device: torch.device) -> None:
+    """Makes `network(...)` run compiled from its first call on, which takes a minute.
+
+    Nothing is chosen by timing, where torch can be told so: a choice may round otherwise after a restart.
+
+    Raises:
+        ConfigError: There is no compiler on this machine. Running uncompiled instead would make other bytes.
+    """
+    import torch._inductor.config as inductor  # half a second that plain jobs need not wait for
+
+    # C++ for kernels; on CUDA, C for what launches them.
+    names = inductor.cpp.cxx if device.type == "cpu" else (os.environ.get("CC"), "gcc", "clang")
+    if not any(shutil.which(name) for name in names if name):
+        missing = " or ".join(name for name in names if name)
+        raise ConfigError(f"compiled: got no compiler ({missing}) on this machine; install one, or leave --compiled out")
+    network.compile(dynamic=False, options={"deterministic": True} if hasattr(inductor, "deterministic") else None)
+
+
+def compiler_trouble(error: Exception) -> ConfigError | None:
+    """Returns what failed in compiling, in one line; None for an error that comes from elsewhere."""
+    if not type(error).__module__.startswith(("torch._inductor", "torch._dynamo")):
+        return None
+    said = [line.strip() for line in str(error).splitlines() if line.strip()]
+    telling = next((line for line in said if "error:" in line), said[0] if said else type(error).__name__)
+    return ConfigError(f"compiled: got an error from the compiler, expected a network that it knows: {telling[:300]}")

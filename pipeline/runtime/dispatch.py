@@ -1,0 +1,141 @@
+"""Handing the open parts of a run to its samplers, two at a time each, until none is left."""
+
+import time
+
+import ray
+from ray import ObjectRef
+from ray.actor import ActorHandle
+from ray.exceptions import RayError, RayTaskError
+
+from pipeline.errors import CommitConflict, ConfigError, CorruptDataError, PermanentStorageError, SwissrollError
+from pipeline.generation import PartQueue
+from pipeline.plans.generate_plan import GeneratePlan
+from pipeline.runtime.asking import HUB_TIMEOUT_S
+from pipeline.runtime.generator_pool import GeneratorPool, Worker
+from pipeline.runtime.hub import HubView, value_of
+from pipeline.runtime.stopping import StopRequest
+from pipeline.samples import PartRange, PartRecord
+from pipeline.telemetry import (
+    IMAGES_GENERATED,
+    PART_COMMITTED_BYTES,
+    PARTS_COMMITTED,
+    ROWS_COMMITTED,
+    ProgressPoint,
+    RateWindow,
+    RunRate,
+)
+
+RECENT_S = 10.0
+"""What the progress bar's rate looks back on."""
+MAX_DEATHS = 10
+"""Times a part is tried again after the worker that was at it died."""
+MAX_DEATHS_IN_A_ROW = 20
+"""Workers that may die, one after another, without a part done in between."""
+_PERMANENT = (ConfigError, CorruptDataError, PermanentStorageError, CommitConflict)
+
+
+class Dispatch:
+    """Which part is where; the driver's only state, rebuilt from storage when the job comes back.
+
+    Args:
+        plan: What is to be made.
+        committed: The parts there are.
+        pool: The workers; they outlive this.
+        hub: The job's hub.
+    """
+
+    def __init__(self, plan: GeneratePlan, committed: list[PartRecord], pool: GeneratorPool, hub: ActorHandle) -> None:
+        self._plan, self._pool, self._hub = plan, pool, hub
+        self.queue = PartQueue(plan.open_parts, max_failures=plan.config.max_part_failures, max_deaths=MAX_DEATHS)
+        self._flying: dict[ObjectRef, tuple[PartRange, Worker, ActorHandle]] = {}
+        self._parts, self._bytes = len(committed), sum(record.size_bytes for record in committed)
+        self.rows = sum(record.rows for record in committed)
+        self.pace: RunRate | None = None
+        """Of images; there from the first part that is handed out."""
+        self._recent = RateWindow(RECENT_S)
+        self._began_s = 0.0
+        self._deaths_in_a_row = 0
+
+    def run(self, stop: StopRequest) -> None:
+        """Hands out parts until none is open or the job is asked to stop.
+
+        Raises:
+            SwissrollError: Something that concerns all parts, such as a full disk, or more parts failed than allowed.
+        """
+        self._say_committed()
+        while not self.queue.finished and not stop.is_set():
+            self._pool.look_around(len(self.queue))
+            while len(self.queue) and (worker := self._pool.idle()) is not None:
+                part = self.queue.take()
+                assert part is not None
+                if self.pace is None:
+                    self._began_s = time.monotonic()
+                    self.pace = RunRate(self._began_s)
+                worker.calls += 1
+                self._flying[worker.actor.make_part.remote(part)] = part, worker, worker.actor
+            waiting = [*self._flying, *self._pool.starting()]
+            if not waiting:
+                time.sleep(0.1)  # all workers are dead, and have to wait before they are made anew
+                continue
+            for ref in ray.wait(waiting, timeout=0.5)[0]:
+                if ref in self._flying:
+                    self._landed(ref)
+                else:
+                    self._pool.started(ref)
+
+    def point(self, view: HubView) -> ProgressPoint | None:
+        """Returns where the job is, for the progress bar; None until the first images are there.
+
+        Images count when they are sampled, but no part counts for more than its rows, and 100% is committed.
+        """
+        now, generated = time.monotonic(), int(value_of(view.values, IMAGES_GENERATED.series()))
+        self._recent.observe(now, generated)
+        if not generated or self.pace is None:
+            return None
+        self.pace.observe(now, generated)
+        images_per_s = (self._recent if now - self._began_s > RECENT_S else self.pace).per_second()
+        total, rows = self._plan.config.num_samples, self.rows
+        sampled = min(self._plan.committed_rows + generated, rows + self.queue.flying_rows, total - 1)
+        return ProgressPoint(done=min(total, max(rows, sampled)), total=total, images_per_s=images_per_s)
+
+    def _landed(self, ref: ObjectRef) -> None:
+        part, worker, actor = self._flying.pop(ref)
+        if worker.actor is actor:
+            worker.calls -= 1
+        try:
+            record: PartRecord = ray.get(ref, timeout=HUB_TIMEOUT_S)
+        except RayError as error:
+            self._failed(part, worker, actor, error)
+            return
+        worker.deaths = self._deaths_in_a_row = 0
+        self.queue.done(part, record)
+        self._parts, self._bytes, self.rows = self._parts + 1, self._bytes + record.size_bytes, self.rows + record.rows
+        self._say_committed()
+
+    def _say_committed(self) -> None:
+        for metric, value in (
+            (PARTS_COMMITTED, self._parts),
+            (PART_COMMITTED_BYTES, self._bytes),
+            (ROWS_COMMITTED, self.rows),
+        ):
+            self._hub.commit.remote(metric.name, value)
+
+    def _failed(self, part: PartRange, worker: Worker, actor: ActorHandle, error: RayError) -> None:
+        """Puts a part back or gives it up; stops the job for what concerns every part."""
+        died = not isinstance(error, RayTaskError)
+        cause = getattr(error, "cause", None)
+        # A foreign file under a part's name concerns that part alone.
+        hopeless = isinstance(cause, CorruptDataError) and cause.uri.startswith(f"{self._plan.config.output}/data/")
+        if isinstance(cause, _PERMANENT) and not hopeless:
+            raise cause
+        reason = str(cause) if isinstance(cause, SwissrollError) else str(error).strip().rpartition("\n")[2]
+        if died:
+            self._deaths_in_a_row += 1
+            self._pool.died(worker, actor)
+        again = self.queue.failed(part, reason, worker_died=died, hopeless=hopeless)
+        rows = f"rows {part.first} to {part.first + part.rows - 1}"
+        self._hub.say.remote(f"warning: {rows} failed ({reason}); {'trying again' if again else 'given up'}")
+        if len(self.queue.given_up) > self._plan.config.max_failed_parts:
+            raise SwissrollError(f"{len(self.queue.given_up)} parts failed for good, the last one: {rows}: {reason}")
+        if self._deaths_in_a_row > MAX_DEATHS_IN_A_ROW:
+            raise SwissrollError(f"{self._deaths_in_a_row} workers died in a row and no part was made; the last: {reason}")

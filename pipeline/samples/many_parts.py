@@ -1,0 +1,78 @@
+"""Looking at all parts of a set in several processes; what is found is the same, and in the same order, as in one."""
+
+import multiprocessing
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from itertools import islice
+
+from pipeline.samples.checks import Findings, check_part
+from pipeline.samples.ledger import PartRecord
+
+_WORTH_BYTES = 256 * 1024**2
+"""Size of a set from which on further processes, which take a second to start, are worth it."""
+_AHEAD = 4
+"""Parts handed out beyond those being looked at, for each process."""
+
+
+def check_parts(
+    url: str,
+    records: Sequence[PartRecord],
+    spec: Mapping[str, object] | None,
+    findings: Findings,
+    *,
+    decode_images: bool,
+    processes: int | None = None,
+) -> Iterator[PartRecord]:
+    """Looks at every part, adds what is wrong to the findings, and yields each part when that is done, in order.
+
+    Args:
+        url: The set's folder.
+        records: The committed parts.
+        spec: The run's spec, or None where it is not known.
+        findings: What accumulates.
+        decode_images: Whether to decode every image.
+        processes: How many look; unset: as many as there are cores, for a set that is large enough.
+
+    Raises:
+        TransientStorageError: The store did not answer.
+    """
+    if processes is None:
+        large = sum(record.size_bytes for record in records) >= _WORTH_BYTES
+        processes = len(os.sched_getaffinity(0)) if large else 1
+    rest = iter(records)
+    # One after another until it is known what images and columns to expect of all others.
+    for record in rest:
+        check_part(url, record, spec, findings, decode_images=decode_images)
+        yield record
+        if processes > 1 and findings.columns and (findings.image_size or not decode_images):
+            break
+    expected = findings.like()
+    context = multiprocessing.get_context("spawn")  # forking a process with the threads of Arrow or s3fs may hang
+    with ProcessPoolExecutor(processes, context, _begin, (url, spec, expected, decode_images)) as pool:
+        waiting = [(record, pool.submit(_check, record)) for record in islice(rest, processes * _AHEAD)]
+        try:
+            while waiting:
+                record, found = waiting.pop(0)
+                findings.absorb(found.result())
+                yield record
+                if (record := next(rest, None)) is not None:
+                    waiting.append((record, pool.submit(_check, record)))
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+_given: tuple[str, Mapping[str, object] | None, Findings, bool]
+"""What `_begin` was called with, in a process of the pool."""
+
+
+def _begin(url: str, spec: Mapping[str, object] | None, expected: Findings, decode_images: bool) -> None:
+    global _given
+    _given = url, spec, expected, decode_images
+
+
+def _check(record: PartRecord) -> Findings:
+    url, spec, expected, decode_images = _given
+    found = expected.like()
+    check_part(url, record, spec, found, decode_images=decode_images)
+    return found

@@ -1,0 +1,103 @@
+"""Generation on a cluster that grows and loses a node: a worker appears, lost parts are made by it, and the bytes stay."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers.models.unets.unet_2d import UNet2DModel
+from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+from ray.cluster_utils import Cluster
+from ray_processes import actor_pids
+
+from pipeline.generation import PartMaker
+from pipeline.plans.commands import parse_generate
+from pipeline.plans.generate_plan import plan_generation
+from pipeline.plans.generate_sweep import one_output_each
+from pipeline.runtime.generate_run import claim_output
+from pipeline.samples import SampleSet, verify
+
+ROWS, PART_ROWS = 200, 5
+PATIENCE_S = 60.0
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> str:
+    """A small model as diffusers saves it."""
+    torch.manual_seed(0)
+    blocks = {"down_block_types": ("DownBlock2D",) * 2, "up_block_types": ("UpBlock2D",) * 2, "add_attention": False}
+    widths = {"block_out_channels": (8, 16), "layers_per_block": 1, "norm_num_groups": 4}
+    network = UNet2DModel(sample_size=8, in_channels=1, out_channels=1, **blocks, **widths)  # pyright: ignore[reportArgumentType]
+    network.save_pretrained(tmp_path / "model" / "unet")
+    DDIMScheduler().save_pretrained(tmp_path / "model" / "scheduler")
+    return str(tmp_path / "model")
+
+
+def arguments(checkpoint: str, output: Path) -> list[str]:
+    """The job's flags."""
+    line = f"--num-samples {ROWS} --part-rows {PART_ROWS} --batch-rows {PART_ROWS} --sampler-steps 5 --metrics-port 0"
+    return ["--checkpoint", checkpoint, "--output", str(output), *line.split()]
+
+
+def commits(output: Path) -> int:
+    return len(list(output.glob("commits/[0-9]*")))
+
+
+def undisturbed(checkpoint: str, output: Path) -> dict[str, bytes]:
+    """The set as it should be, made here without Ray."""
+    (job,) = one_output_each(parse_generate(arguments(checkpoint, output)).job)
+    made = claim_output(plan_generation(job))
+    maker, samples = PartMaker(made.origin.checkpoint, made.spec, made.run_spec()), SampleSet(str(output))
+    for part in made.open_parts:
+        samples.commit(part.first, maker.encode(part, maker.sample(part)), part.rows)
+    samples.publish(ROWS)
+    return content(output)
+
+
+def content(output: Path) -> dict[str, bytes]:
+    found = [
+        file
+        for name in ("data", "commits", "manifest.json", "run.json")
+        for file in [output / name, *(output / name).glob("*")]
+    ]
+    return {str(file.relative_to(output)): file.read_bytes() for file in found if file.is_file()}
+
+
+def until(condition: Callable[[], object], what: str) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, f"was waited for in vain: {what}"
+        time.sleep(0.05)
+
+
+def test_a_node_joins_and_another_dies_with_its_worker(cluster: Cluster, checkpoint: str, tmp_path: Path) -> None:
+    expected = undisturbed(checkpoint, tmp_path / "expected")
+    output = tmp_path / "samples"
+    doomed = cluster.add_node(num_cpus=1)
+    job = subprocess.Popen(
+        [sys.executable, ROOT / "jobs" / "generate.py", *arguments(checkpoint, output)],
+        env={**os.environ, "RAY_ADDRESS": str(cluster.address)},
+    )
+    try:
+        until(lambda: commits(output), "the first part")
+        (asleep,) = actor_pids("Generator")
+        os.kill(asleep, signal.SIGSTOP)  # holds its parts, so that the run cannot end without them
+        before = commits(output)
+        other = cluster.add_node(num_cpus=1)
+        until(lambda: set(actor_pids("Generator")) - {asleep}, "a worker on the node that joined")
+        until(lambda: commits(output) >= before + 5, "parts of the worker that joined")
+        assert commits(output) < ROWS // PART_ROWS
+        cluster.remove_node(doomed, allow_graceful=False)  # SIGKILL to the raylet, with which its workers die
+        assert job.wait(PATIENCE_S) == 0
+    finally:
+        job.kill()
+        job.wait()
+    assert content(output) == expected
+    assert verify(str(output)).ok
+    cluster.remove_node(other)
