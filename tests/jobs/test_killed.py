@@ -3,15 +3,30 @@
 import signal
 from pathlib import Path
 
+import pytest
 from conftest import GENERATE, PART_ROWS, ROWS, STEPS, TRAIN
 from job_runs import SET, Place, checkpoint_steps, commits, content, trained_weights
 
+TRAIN_VAE = ("digits-hvae", *TRAIN[1:])
 FREQUENT = ("--checkpoint-every-s", 0.2, "--keep-checkpoints", 1000)
 
 
-def test_training_killed_whole(alone: Place, shards: Path, trained: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def trained_vae(alone: Place, shards: Path, tmp_path: Path) -> Path:
+    """The run folder of an undisturbed training of a VAE with several latent layers, whose weights in the loss still rise."""
+    run = tmp_path / "undisturbed"
+    ended = alone.run("train.py", *TRAIN_VAE, "--data", shards, "--run-dir", run)
+    assert ended.code == 0, ended
+    return run
+
+
+@pytest.mark.parametrize(("preset", "undisturbed"), [(TRAIN, "trained"), (TRAIN_VAE, "trained_vae")], ids=["diffusion", "vae"])
+def test_training_killed_whole(
+    alone: Place, shards: Path, preset: tuple[object, ...], undisturbed: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    trained: Path = request.getfixturevalue(undisturbed)
     run = tmp_path / "run"
-    command = ("train.py", *TRAIN, *FREQUENT, "--data", shards, "--run-dir", run)
+    command = ("train.py", *preset, *FREQUENT, "--data", shards, "--run-dir", run)
     job = alone.start(*command)
     job.until(lambda: checkpoint_steps(run), "the first checkpoint")
     job.kill_all()
