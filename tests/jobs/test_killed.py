@@ -10,14 +10,14 @@ TRAIN_VAE = ("digits-hvae", *TRAIN[1:])
 FREQUENT = ("--checkpoint-every-s", 0.2, "--keep-checkpoints", 1000)
 
 
-def killed_whole(place: Place, *command: object, run: Path) -> None:
+def killed_whole(place: Place, script: str, *args: object, run: Path) -> None:
     """A training whose processes are all killed after its first checkpoint, and the same command again."""
-    job = place.start(*command)
+    job = place.start(script, *args)
     job.until(lambda: checkpoint_steps(run), "the first checkpoint")
     job.kill_all()
     reached = checkpoint_steps(run)[-1]
     assert 0 < reached < STEPS
-    again = place.run(*command)
+    again = place.run(script, *args)
     assert again.code == 0, again
     assert checkpoint_steps(run)[-1] == STEPS
 
