@@ -8,6 +8,7 @@ Networks are passed in as callables; nothing here reads, writes, or knows where 
 
     vae               one latent layer
     hierarchical_vae  L latent layers;  latent_chain: the encoders and decoders of both as one module
+    warm_up           how latent layers are made to carry information
     diffusion         the diffusion model: loss and full bound
 
     schedules         beta_t, alpha_t, alpha_bar_t; how much of x_0 is left in x_T

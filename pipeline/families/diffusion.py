@@ -46,7 +46,15 @@ class Diffusion(ForwardProcess):
         """DPM-Solver++(2M) in 20 steps, or in T where that is less."""
         return SamplerConfig(steps=min(20, self.timesteps), clip=self.config.default_clip)
 
-    def loss(self, network: Network, x0: Tensor, labels: Tensor | None, draws: Draws, null_label: int | None) -> LossTerms:
+    def loss(
+        self,
+        network: Network,
+        x0: Tensor,
+        labels: Tensor | None,
+        draws: Draws,
+        null_label: int | None = None,
+        step: int | None = None,
+    ) -> LossTerms:
         """Training loss of one timestep a sample, drawn uniformly.
 
         With the vlb weighting the terms prior + diffusion + decoder are an unbiased estimate of the bound. With the others
@@ -58,6 +66,7 @@ class Diffusion(ForwardProcess):
             labels: int64 [B], or None for an unconditional network.
             draws: The batch's randomness; "timestep", "noise" and "label-dropout" are drawn.
             null_label: The label that means "no label"; None where the network knows none.
+            step: Not used: the loss is the same in every step.
 
         Raises:
             ConfigError: Labels are to be dropped and there is no null label.

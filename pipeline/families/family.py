@@ -49,9 +49,15 @@ class Family(Protocol):
         ...
 
     def loss(
-        self, network: Callable[..., Any], x0: Tensor, labels: Tensor | None, draws: Draws, null_label: int | None
+        self,
+        network: Callable[..., Any],
+        x0: Tensor,
+        labels: Tensor | None,
+        draws: Draws,
+        null_label: int | None = None,
+        step: int | None = None,
     ) -> LossTerms:
-        """What training minimises, as named terms, each [B]."""
+        """What training minimises in a step, as named terms, each [B]; the step's number matters where the loss changes."""
         ...
 
     def bound(self, network: Callable[..., Any], x0: Tensor, labels: Tensor | None, draws: Draws) -> LossTerms:

@@ -25,7 +25,8 @@ from pipeline.families.gaussians import PIXEL_WIDTH, kl_to_standard_normal, log_
 from pipeline.families.latent_chain import ChainNetwork, LatentChain, check_latent_request, check_latent_shape, finished
 from pipeline.families.likelihood import check_bin_width, per_image_dimension, reconstruction_term
 from pipeline.families.noise import Draws
-from pipeline.families.terms import LossTerms, sum_of
+from pipeline.families.terms import LossTerms
+from pipeline.families.warm_up import check_warmup_steps, warmed_up
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +37,8 @@ class HierarchicalVAEConfig:
     """Shape of one sample's z_1, ..., z_L, from the image upwards; their number is L."""
     bin_width: float | None = PIXEL_WIDTH
     """Distance of two pixel levels in [-1, 1], for likelihoods of levels; None for continuous data and densities."""
+    kl_warmup_steps: int = 0
+    """First steps of training, over which the weights of kl_1 to kl_L rise to 1; see `warm_up`."""
 
     def __post_init__(self) -> None:
         if not self.latent_shapes:
@@ -43,6 +46,7 @@ class HierarchicalVAEConfig:
         for k, shape in enumerate(self.latent_shapes):
             check_latent_shape(f"HierarchicalVAEConfig.latent_shapes[{k}]", shape)
         check_bin_width("HierarchicalVAEConfig.bin_width", self.bin_width)
+        check_warmup_steps("HierarchicalVAEConfig.kl_warmup_steps", self.kl_warmup_steps)
 
 
 class HierarchicalVAE:
@@ -61,12 +65,19 @@ class HierarchicalVAE:
         return self
 
     def loss(
-        self, network: ChainNetwork, x0: Tensor, labels: Tensor | None, draws: Draws, null_label: int | None = None
+        self,
+        network: ChainNetwork,
+        x0: Tensor,
+        labels: Tensor | None,
+        draws: Draws,
+        null_label: int | None = None,
+        step: int | None = None,
     ) -> LossTerms:
         """The negative ELBO with one draw of all latents: reconstruction + kl_1 + ... + kl_L, in nats per image dimension.
 
         kl_k is what layer k costs: log q(z_k|z_{k-1}) - log p(z_k|z_{k+1}) at the drawn latents for k < L, which is below 0
-        now and then, and the divergence KL(q(z_L|z_{L-1}) || N(0, I)) for k = L.
+        now and then, and the divergence KL(q(z_L|z_{L-1}) || N(0, I)) for k = L. In the first steps the upper layers cost
+        less, see `warm_up`; then the total is no bound, and says so.
 
         Args:
             network: The network to train.
@@ -74,20 +85,19 @@ class HierarchicalVAE:
             labels: int64 [B], or None for an unconditional network.
             draws: The batch's randomness; "latent/1" to "latent/L" are drawn.
             null_label: Not used: labels are never dropped, for there is no guidance.
+            step: Optimiser steps done before this one; None for the bound itself.
         """
         shapes = self.config.latent_shapes
         noises = [draws.normal(f"latent/{k}", shape).to(x0.dtype) for k, shape in enumerate(shapes, start=1)]
         latents, ups, downs = network(x0, labels, noises)
-        terms = {"reconstruction": reconstruction_term(x0, *downs[0], self.config.bin_width)}
-        for k in range(1, len(shapes)):
-            log_ratio = log_density(latents[k - 1], *ups[k - 1]) - log_density(latents[k - 1], *downs[k])
-            terms[f"kl_{k}"] = per_image_dimension(log_ratio, x0)
-        terms[f"kl_{len(shapes)}"] = per_image_dimension(kl_to_standard_normal(*ups[-1]), x0)
-        return sum_of(terms, is_bound=True)
+        costs = [log_density(z, *up) - log_density(z, *down) for z, up, down in zip(latents, ups, downs[1:], strict=False)]
+        costs.append(kl_to_standard_normal(*ups[-1]))
+        reconstruction = reconstruction_term(x0, *downs[0], self.config.bin_width)
+        return warmed_up(reconstruction, [per_image_dimension(cost, x0) for cost in costs], step, self.config.kl_warmup_steps)
 
     @torch.no_grad()
     def bound(self, network: ChainNetwork, x0: Tensor, labels: Tensor | None, draws: Draws) -> LossTerms:
-        """The same as the loss, without gradients: what evaluation reports."""
+        """The negative ELBO without gradients, with one draw of all latents: what evaluation reports."""
         return self.loss(network, x0, labels, draws)
 
     def check(self, request: SampleRequest) -> None:

@@ -68,6 +68,23 @@ def uniform(key: Key, sample: Tensor, step: int | Tensor, shape: tuple[int, ...]
     return _first_values((words >> 8).to(torch.float32) * 2.0**-24, sample, shape)
 
 
+def octets(key: Key, sample: Tensor, step: int | Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Uniform bytes, uint8 [B, *shape]: sixteen a block, where coarse numbers do and many are wanted.
+
+    Args:
+        key: The stream, from `stream_key`.
+        sample: int64 [B], sample indices; the result lies on its device.
+        step: Place in time (epoch, sampler step), in [0, 2^32): one integer or int64 [B].
+        shape: Shape of what belongs to one sample; () gives [B].
+
+    Raises:
+        ConfigError: An integer step is outside [0, 2^32).
+    """
+    words = _words(key, sample, step, -(-math.prod(shape) // 4))
+    parts = [((word >> shift) & 0xFF).to(torch.uint8) for word in words for shift in (0, 8, 16, 24)]
+    return _first_values(torch.stack(parts, dim=-1), sample, shape)
+
+
 def normal(key: Key, sample: Tensor, step: int | Tensor, shape: tuple[int, ...]) -> Tensor:
     """Standard normal numbers, float32 [B, *shape], at most 6.66 in size (Box and Muller's transform in float64).
 
@@ -137,6 +154,10 @@ class Draws:
         """Uniform numbers, float32 [B, *shape] in [0, 1)."""
         return uniform(stream_key(self.seed, purpose), self.samples, self.epochs, shape)
 
+    def octets(self, purpose: str, shape: tuple[int, ...]) -> Tensor:
+        """Uniform bytes, uint8 [B, *shape]."""
+        return octets(stream_key(self.seed, purpose), self.samples, self.epochs, shape)
+
     def integers(self, purpose: str, low: int, high: int) -> Tensor:
         """Uniform integers, int64 [B] in [low, high)."""
         return integers(stream_key(self.seed, purpose), self.samples, self.epochs, low, high)
@@ -179,5 +200,5 @@ def _box_muller(word_radius: Tensor, word_angle: Tensor) -> tuple[Tensor, Tensor
 
 
 def _first_values(blocks: Tensor, sample: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """The first prod(shape) values of [B, blocks, 4] as a contiguous [B, *shape]."""
+    """The first prod(shape) values of [B, blocks, values of a block] as a contiguous [B, *shape]."""
     return blocks.flatten(1)[:, : math.prod(shape)].reshape(len(sample), *shape)

@@ -16,7 +16,8 @@ from pipeline.families.gaussians import PIXEL_WIDTH, kl_to_standard_normal
 from pipeline.families.latent_chain import ChainNetwork, LatentChain, check_latent_request, check_latent_shape, finished
 from pipeline.families.likelihood import check_bin_width, per_image_dimension, reconstruction_term
 from pipeline.families.noise import Draws
-from pipeline.families.terms import LossTerms, sum_of
+from pipeline.families.terms import LossTerms
+from pipeline.families.warm_up import check_warmup_steps, warmed_up
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,10 +28,13 @@ class VAEConfig:
     """Shape of one sample's z; it need not be the image's."""
     bin_width: float | None = PIXEL_WIDTH
     """Distance of two pixel levels in [-1, 1], for likelihoods of levels; None for continuous data and densities."""
+    kl_warmup_steps: int = 0
+    """First steps of training, over which the weight of kl_1 rises to 1; see `warm_up`."""
 
     def __post_init__(self) -> None:
         check_latent_shape("VAEConfig.latent_shape", self.latent_shape)
         check_bin_width("VAEConfig.bin_width", self.bin_width)
+        check_warmup_steps("VAEConfig.kl_warmup_steps", self.kl_warmup_steps)
 
 
 class VAE:
@@ -49,9 +53,17 @@ class VAE:
         return self
 
     def loss(
-        self, network: ChainNetwork, x0: Tensor, labels: Tensor | None, draws: Draws, null_label: int | None = None
+        self,
+        network: ChainNetwork,
+        x0: Tensor,
+        labels: Tensor | None,
+        draws: Draws,
+        null_label: int | None = None,
+        step: int | None = None,
     ) -> LossTerms:
         """The negative ELBO with one draw of z, terms reconstruction + kl_1, in nats per image dimension.
+
+        In the first steps kl_1 weighs less, see `warm_up`; then the total is no bound, and says so.
 
         Args:
             network: The network to train.
@@ -59,20 +71,17 @@ class VAE:
             labels: int64 [B], or None for an unconditional network.
             draws: The batch's randomness; "latent/1" is drawn.
             null_label: Not used: labels are never dropped, for there is no guidance.
+            step: Optimiser steps done before this one; None for the bound itself.
         """
         noise = draws.normal("latent/1", self.config.latent_shape).to(x0.dtype)
         passed = network(x0, labels, [noise])
-        return sum_of(
-            {
-                "reconstruction": reconstruction_term(x0, *passed.downs[0], self.config.bin_width),
-                "kl_1": per_image_dimension(kl_to_standard_normal(*passed.ups[0]), x0),
-            },
-            is_bound=True,
-        )
+        reconstruction = reconstruction_term(x0, *passed.downs[0], self.config.bin_width)
+        kl = per_image_dimension(kl_to_standard_normal(*passed.ups[0]), x0)
+        return warmed_up(reconstruction, [kl], step, self.config.kl_warmup_steps)
 
     @torch.no_grad()
     def bound(self, network: ChainNetwork, x0: Tensor, labels: Tensor | None, draws: Draws) -> LossTerms:
-        """The same as the loss, without gradients: what evaluation reports."""
+        """The negative ELBO without gradients, with one draw of z: what evaluation reports."""
         return self.loss(network, x0, labels, draws)
 
     def check(self, request: SampleRequest) -> None:

@@ -25,10 +25,10 @@ def make_family(config: ModelConfig) -> Family:
     family = config.family
     if isinstance(family, DiffusionConfig):
         return Diffusion(family)
-    if len(family.latent_sizes) == 1:
-        return VAE(VAEConfig(latent_shape=family.latent_sizes, bin_width=family.bin_width))
-    shapes = tuple((size,) for size in family.latent_sizes)
-    return HierarchicalVAE(HierarchicalVAEConfig(latent_shapes=shapes, bin_width=family.bin_width))
+    shapes, warmup = tuple((size,) for size in family.latent_sizes), family.kl_warmup_steps
+    if len(shapes) == 1:
+        return VAE(VAEConfig(latent_shape=shapes[0], bin_width=family.bin_width, kl_warmup_steps=warmup))
+    return HierarchicalVAE(HierarchicalVAEConfig(latent_shapes=shapes, bin_width=family.bin_width, kl_warmup_steps=warmup))
 
 
 def build_network(config: ModelConfig) -> Network:

@@ -10,6 +10,7 @@ from pipeline.errors import ConfigError
 from pipeline.families import DiffusionConfig
 from pipeline.families.gaussians import PIXEL_WIDTH
 from pipeline.families.likelihood import check_bin_width
+from pipeline.families.warm_up import check_warmup_steps
 from pipeline.networks import CoderConfig, DiffusersUNetConfig, UNetConfig
 
 
@@ -48,11 +49,14 @@ class LatentConfig:
     """Numbers in z_1, ..., z_L, from the image upwards; their count is L, the number of latent layers."""
     bin_width: float | None = PIXEL_WIDTH
     """Distance of two pixel levels in [-1, 1], for likelihoods of levels; None for continuous data and densities."""
+    kl_warmup_steps: int = 0
+    """First steps of training, over which the latent layers' weights in the loss rise to 1, so that no layer stays empty."""
 
     def __post_init__(self) -> None:
         if not self.latent_sizes or any(size < 1 for size in self.latent_sizes):
             raise ConfigError(f"latent_sizes must be one or more positive numbers, got {self.latent_sizes}")
         check_bin_width("bin_width", self.bin_width)
+        check_warmup_steps("kl_warmup_steps", self.kl_warmup_steps)
 
 
 def _tag(default: str) -> Discriminator:

@@ -9,7 +9,7 @@ from pipeline.errors import ConfigError
 from pipeline.families import Diffusion, Draws, LossTerms, SampleRequest
 from pipeline.models.build import build_network, make_family
 from pipeline.models.config import ModelConfig
-from pipeline.networks import UNetConfig
+from pipeline.networks import UNetConfig, masks_from
 
 
 class Model:
@@ -49,7 +49,9 @@ class Model:
         self.family.to(device)
         return self
 
-    def loss(self, network: nn.Module, images: Tensor, labels: Tensor | None, draws: Draws) -> LossTerms:
+    def loss(
+        self, network: nn.Module, images: Tensor, labels: Tensor | None, draws: Draws, step: int | None = None
+    ) -> LossTerms:
         """Returns the training loss of a batch.
 
         Args:
@@ -57,8 +59,10 @@ class Model:
             images: uint8 [B, C, H, W].
             labels: int64 [B], ignored by a model without labels.
             draws: The batch's randomness, keyed by sample.
+            step: Optimiser steps done before this one; None for the loss after any warm-up.
         """
-        return self.family.loss(network, scaled(images), self._known(labels), draws, self.null_label)
+        with masks_from(self.network, lambda layer, shape: draws.octets(f"dropout/{layer}", shape)):
+            return self.family.loss(network, scaled(images), self._known(labels), draws, self.null_label, step)
 
     def bound(self, images: Tensor, labels: Tensor | None, draws: Draws) -> LossTerms:
         """Returns the negative evidence lower bound of a batch, without gradients; arguments as for `loss`."""

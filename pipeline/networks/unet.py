@@ -9,6 +9,7 @@ from diffusers.models.unets.unet_2d import UNet2DModel
 from torch import Tensor, nn
 
 from pipeline.errors import ConfigError
+from pipeline.networks.dropout import own_dropouts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +29,7 @@ class UNetConfig:
     norm_groups: int = 32
     """Groups of the group normalisation; divides every width."""
     dropout: float = 0.0
-    """Dropout probability in residual blocks, in [0, 1)."""
+    """Dropout probability in residual blocks, in [0, 1), rounded to 1/256."""
 
     def __post_init__(self) -> None:
         if not self.widths or len(self.attention) != len(self.widths):
@@ -84,6 +85,7 @@ class UNet(nn.Module):
         super().__init__()
         if isinstance(config, DiffusersUNetConfig):
             self.inner = cast(UNet2DModel, UNet2DModel.from_config(config.config))
+            own_dropouts(self.inner)
             return
         config.check_image_size(image_size)
         attend = config.attention
@@ -101,6 +103,7 @@ class UNet(nn.Module):
             dropout=config.dropout,
             num_class_embeds=num_classes + 1 if num_classes else None,
         )
+        own_dropouts(self.inner)
 
     def forward(self, x: Tensor, t: Tensor, labels: Tensor | None) -> Tensor:
         """Returns the network's prediction.

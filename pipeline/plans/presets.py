@@ -33,12 +33,12 @@ def mnist() -> TrainConfig:
 
 def mnist_vae() -> TrainConfig:
     """The same digits by a VAE with one latent layer."""
-    return _as_vae(mnist(), "mnist-vae", LatentConfig(latent_sizes=(32,)), CoderConfig(widths=(16, 32, 64), hidden=128))
+    return _as_vae(mnist(), "mnist-vae", (32,), CoderConfig(widths=(16, 32, 64), hidden=128))
 
 
 def mnist_hvae() -> TrainConfig:
     """The same digits by a VAE with three latent layers."""
-    return _as_vae(mnist(), "mnist-hvae", LatentConfig(latent_sizes=(32, 16, 8)), CoderConfig(widths=(16, 32, 64), hidden=128))
+    return _as_vae(mnist(), "mnist-hvae", (32, 16, 8), CoderConfig(widths=(16, 32, 64), hidden=128))
 
 
 def digits() -> TrainConfig:
@@ -60,12 +60,12 @@ def digits() -> TrainConfig:
 
 def digits_vae() -> TrainConfig:
     """Tiny digits by a VAE with one latent layer."""
-    return _as_vae(digits(), "digits-vae", LatentConfig(latent_sizes=(16,)), CoderConfig(widths=(16, 32), hidden=64))
+    return _as_vae(digits(), "digits-vae", (16,), CoderConfig(widths=(16, 32), hidden=64))
 
 
 def digits_hvae() -> TrainConfig:
     """Tiny digits by a VAE with three latent layers."""
-    return _as_vae(digits(), "digits-hvae", LatentConfig(latent_sizes=(16, 8, 4)), CoderConfig(widths=(16, 32), hidden=64))
+    return _as_vae(digits(), "digits-hvae", (16, 8, 4), CoderConfig(widths=(16, 32), hidden=64))
 
 
 def cifar10_like() -> TrainConfig:
@@ -111,8 +111,9 @@ def imagenet64_like() -> TrainConfig:
     )
 
 
-def _as_vae(config: TrainConfig, name: str, family: LatentConfig, network: CoderConfig) -> TrainConfig:
-    """The preset of a diffusion model with another family on the same data and the same batches."""
+def _as_vae(config: TrainConfig, name: str, latent_sizes: tuple[int, ...], network: CoderConfig) -> TrainConfig:
+    """The preset of a diffusion model with another family on the same data and the same batches; half of it is warm-up."""
+    family = LatentConfig(latent_sizes=latent_sizes, kl_warmup_steps=config.steps // 2)
     model = ModelConfig(image=config.model.image, family=family, network=network)
     return replace(config, preset=name, model=model, optim=replace(config.optim, learning_rate=2e-3))
 

@@ -41,7 +41,7 @@ def train_step(state: TrainState, network: nn.Module, batch: Batch, seed: int) -
         group["lr"] = optim.learning_rate_at(state.step)
     bf16 = optim.precision == "bf16" or (optim.precision == "auto" and state.device.type == "cuda")
     with torch.autocast(state.device.type, torch.bfloat16, enabled=bf16):
-        loss = state.model.loss(network, batch.pixels(), batch.labels, batch.draws(seed)).mean()
+        loss = state.model.loss(network, batch.pixels(), batch.labels, batch.draws(seed), state.step).mean()
     state.optimizer.zero_grad(set_to_none=True)
     loss.backward()
     if optim.grad_clip_norm:

@@ -14,7 +14,7 @@ from job_runs import Ended, JobHere, Place
 
 STEPS = 60
 BATCH_SIZE = 64
-TRAIN = ("digits", "--steps", STEPS, "--batch-size", BATCH_SIZE)
+TRAIN = ("digits", "--steps", STEPS, "--batch-size", BATCH_SIZE, "--log-every-steps", 1)
 ROWS, PART_ROWS = 600, 20
 GENERATE = ("--num-samples", ROWS, "--part-rows", PART_ROWS, "--batch-rows", PART_ROWS, "--sampler-steps", 8)
 

@@ -191,4 +191,11 @@ SET = ("data", "commits", "manifest.json", "run.json", "README.md")
 
 def trained_weights(run: Path, step: int) -> dict[str, bytes]:
     """The files of a checkpoint that are a function of configuration and step alone (training.json names the run's folder)."""
-    return content(run / "checkpoints" / f"step-{step:09d}", "unet", "scheduler", "model.json", "training.safetensors")
+    return content(
+        run / "checkpoints" / f"step-{step:09d}",
+        "unet",
+        "scheduler",
+        "network.safetensors",
+        "model.json",
+        "training.safetensors",
+    )

@@ -6,20 +6,26 @@ from pathlib import Path
 from conftest import GENERATE, PART_ROWS, ROWS, STEPS, TRAIN
 from job_runs import SET, Place, checkpoint_steps, commits, content, trained_weights
 
+TRAIN_VAE = ("digits-hvae", *TRAIN[1:])
 FREQUENT = ("--checkpoint-every-s", 0.2, "--keep-checkpoints", 1000)
+
+
+def killed_whole(place: Place, script: str, *args: object, run: Path) -> None:
+    """A training whose processes are all killed after its first checkpoint, and the same command again."""
+    job = place.start(script, *args)
+    job.until(lambda: checkpoint_steps(run), "the first checkpoint")
+    job.kill_all()
+    reached = checkpoint_steps(run)[-1]
+    assert 0 < reached < STEPS
+    again = place.run(script, *args)
+    assert again.code == 0, again
+    assert checkpoint_steps(run)[-1] == STEPS
 
 
 def test_training_killed_whole(alone: Place, shards: Path, trained: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     command = ("train.py", *TRAIN, *FREQUENT, "--data", shards, "--run-dir", run)
-    job = alone.start(*command)
-    job.until(lambda: checkpoint_steps(run), "the first checkpoint")
-    job.kill_all()
-    reached = checkpoint_steps(run)[-1]
-    assert 0 < reached < STEPS
-    again = alone.run(*command)
-    assert again.code == 0, again
-    assert checkpoint_steps(run)[-1] == STEPS
+    killed_whole(alone, *command, run=run)
     assert trained_weights(run, STEPS) == trained_weights(trained, STEPS)
     # A finished run is found finished without Ray, and nothing is touched.
     before = content(run, "checkpoints")
@@ -27,6 +33,16 @@ def test_training_killed_whole(alone: Place, shards: Path, trained: Path, tmp_pa
     assert once_more.code == 0, once_more
     assert "Already done" in once_more.out
     assert content(run, "checkpoints") == before
+
+
+def test_training_of_a_vae_killed_whole(alone: Place, shards: Path, tmp_path: Path) -> None:
+    """One with several latent layers, whose weights in the loss still rise when it is killed: they go by the step."""
+    undisturbed, run = tmp_path / "undisturbed", tmp_path / "run"
+    train = ("train.py", *TRAIN_VAE, "--data", shards)
+    ended = alone.run(*train, "--run-dir", undisturbed)
+    assert ended.code == 0, ended
+    killed_whole(alone, *train, *FREQUENT, "--run-dir", run, run=run)
+    assert trained_weights(run, STEPS) == trained_weights(undisturbed, STEPS)
 
 
 def test_a_loader_and_a_trainer_killed(alone: Place, shards: Path, trained: Path, tmp_path: Path) -> None:

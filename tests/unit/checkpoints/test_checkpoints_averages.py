@@ -87,7 +87,7 @@ def test_every_average_is_continued_and_is_part_of_the_identity(state: TrainStat
 
 
 def test_a_length_that_was_not_kept_is_reconstructed_from_snapshots_of_two_that_were(tmp_path: Path) -> None:
-    """Against a run that kept it; how far the current weights are from it is the scale."""
+    """Against a run that kept it: off by 0.14 % of the weights' norm, and far less than the nearest one kept."""
     two = OptimConfig(learning_rate=3e-3, warmup_steps=0, ema_lengths=(0.05, 0.1))
     trained(tmp_path, 48, two, snapshot_every=4)
     wanted = trained(tmp_path / "other", 48, replace(two, ema_lengths=(0.15,))).ema
@@ -97,6 +97,7 @@ def test_a_length_that_was_not_kept_is_reconstructed_from_snapshots_of_two_that_
     assert made.snapshots == 24
     assert made.missed < 0.02
     assert distance(made.weights, wanted) < 0.25 * distance(nearest, wanted)
+    assert distance(made.weights, wanted) < 0.002 * sum(float(value.square().sum()) for value in wanted.values()) ** 0.5
 
 
 def distance(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> float:

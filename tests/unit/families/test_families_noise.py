@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import ConfigError
-from pipeline.families.noise import Draws, _box_muller, integers, normal, philox4x32, stream_key, uniform
+from pipeline.families.noise import Draws, _box_muller, integers, normal, octets, philox4x32, stream_key, uniform
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 WORD = st.integers(0, 2**32 - 1)
@@ -132,6 +132,18 @@ def test_integers_are_the_multiply_shift_of_64_bits():
         assert integers(KEY, torch.arange(200), 4, 0, count).tolist() == expected
 
 
+@pytest.mark.parametrize("shape", [(), (5,), (3, 7), (4, 16)])
+def test_octets_are_the_bytes_of_the_words(shape):
+    count = math.prod(shape)
+    for sample, got in zip([0, 7, 2**33 + 5], octets(KEY, torch.tensor([0, 7, 2**33 + 5]), 4, shape), strict=True):
+        counters = [[sample % 2**32, sample // 2**32, 4, block] for block in range(-(-count // 16))]
+        words = [word for counter in counters for word in philox_of_python_integers(counter, list(KEY))]
+        expected = b"".join(word.to_bytes(4, "little") for word in words)[:count]
+        assert got.dtype == torch.uint8
+        assert got.shape == shape
+        assert bytes(got.flatten().tolist()) == expected
+
+
 def test_no_word_gives_an_infinite_normal():
     radius, angle = torch.tensor([0, 0, 2**32 - 1, 2**31]), torch.tensor([0, 2**32 - 1, 2**31, 2**30])
     first, second = _box_muller(radius, angle)
@@ -152,6 +164,7 @@ def test_draws_follow_seed_purpose_sample_and_epoch_alone():
     assert torch.equal(draws.normal("noise", (2, 2))[1:2], alone.normal("noise", (2, 2)))
     assert torch.equal(draws.uniform("label-dropout")[1:2], alone.uniform("label-dropout"))
     assert torch.equal(draws.integers("timestep", 1, 1001)[1:2], alone.integers("timestep", 1, 1001))
+    assert torch.equal(draws.octets("dropout", (2, 2))[1:2], alone.octets("dropout", (2, 2)))
     others = [
         Draws(seed=6, samples=alone.samples, epochs=alone.epochs),
         Draws(seed=5, samples=alone.samples + 1, epochs=alone.epochs),

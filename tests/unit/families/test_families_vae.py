@@ -77,11 +77,17 @@ def pca_network(mistake: float = 0.0) -> tuple[LatentChain, Tensor]:
     return LatentChain([encoder], [Affine(WEIGHT, BIAS, torch.full((4,), NOISE, dtype=torch.float64))]), std
 
 
+def data(count: int) -> Tensor:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return EVIDENCE.sample((count,))
+
+
 def test_with_the_exact_posterior_the_elbo_is_the_likelihood():
     """Averaged over z, for each x by itself: probabilistic PCA's exact evidence."""
     family = VAE(VAEConfig(latent_shape=(2,), bin_width=None))
     network, _ = pca_network()
-    x = EVIDENCE.sample((6,))
+    x = data(6)
     repeats = 20_000
     loss = family.bound(network, x.repeat_interleave(repeats, dim=0), None, draws(6 * repeats))
     values = 4.0 * loss.total.view(6, repeats)
@@ -94,7 +100,7 @@ def test_with_a_wrong_posterior_the_elbo_lacks_the_divergence():
     """ELBO = log p(x) - KL(q(z|x) || p(z|x)): means off by m cost sum m^2 / (2 std^2), whatever x is."""
     family = VAE(VAEConfig(latent_shape=(2,), bin_width=None))
     network, std = pca_network(mistake=0.2)
-    x = EVIDENCE.sample((40_000,))
+    x = data(40_000)
     gap = 4.0 * family.bound(network, x, None, draws(len(x))).total + EVIDENCE.log_prob(x)
     assert float(gap.mean()) == pytest.approx(float((0.2**2 / (2.0 * std**2)).sum()), abs=5.0 * float(gap.std()) / 200.0)
 

@@ -8,8 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
-from training_problems import CPU, digits, new_state, taken
+from training_problems import CPU, MODEL, digits, new_state, taken
 
+from pipeline.models import LatentConfig, Model, ModelConfig
+from pipeline.networks import CoderConfig
 from pipeline.networks.averaging import exponent
 from pipeline.training import Batch, OptimConfig, TrainState
 from pipeline.training.loop import train_step
@@ -52,6 +54,22 @@ def test_another_seed_epoch_or_sample_number_gives_other_noise() -> None:
         with torch.no_grad():
             losses.add(float(state.model.loss(state.network, numbers.pixels(), numbers.labels, numbers.draws(seed)).mean()))
     assert len(losses) == 4
+
+
+def test_a_warm_up_goes_by_the_number_of_the_step() -> None:
+    """A run that continues at a step weighs the latent layers as one that came there by itself."""
+    family = LatentConfig(latent_sizes=(4, 2), kl_warmup_steps=3)
+    config = ModelConfig(image=MODEL.image, family=family, network=CoderConfig(widths=(8,), hidden=8))
+    batch, losses = digits(8), []
+    for step in range(4):
+        state = TrainState(Model(config), OptimConfig(), CPU)
+        state.step = step
+        with torch.no_grad():
+            loss = state.model.loss(state.network, batch.pixels(), batch.labels, batch.draws(5), step)
+        assert loss.is_bound == (step >= 2)
+        losses.append(float(train_step(state, state.network, batch, seed=5)))
+        assert losses[-1] == pytest.approx(float(loss.mean()), rel=1e-6)
+    assert losses[0] < losses[1] < losses[2] == losses[3]
 
 
 def test_a_step_is_that_of_adamw_on_clipped_gradients() -> None:
