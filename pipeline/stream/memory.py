@@ -6,7 +6,7 @@ from pipeline.order import Order, pieces
 from pipeline.shards import ShardIndex
 from pipeline.stream.config import ImageSpec
 
-HANDOVER_BYTES = 4 * 2**20
+HANDOVER_BYTES = 16 * 2**20
 """What a loader hands over with one answer, at least, where batches are small: every answer costs about a millisecond."""
 MOST_BATCHES = 64
 """The most batches with one answer."""
