@@ -20,12 +20,12 @@ class SampleDropout(nn.Module):
 
     Args:
         name: What the layer asks its source under; layers of other names drop other numbers.
-        probability: Share that is dropped, in [0, 1), rounded to 1/256.
+        probability: Share that is dropped, in [0, 1), rounded to a multiple of 1/256 below 1.
     """
 
     def __init__(self, name: str, probability: float) -> None:
         super().__init__()
-        self.name, self._dropped = name, round(256 * probability)
+        self.name, self._dropped = name, min(255, round(256 * probability))
         self.source: Source | None = None
 
     def forward(self, x: Tensor) -> Tensor:

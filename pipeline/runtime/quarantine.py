@@ -72,7 +72,7 @@ class QuarantineAddress:
         Raises:
             CorruptDataError: There are more than allowed.
             StorageError: The list could not be written.
-        NoAnswer: The keeper is stuck.
+            NoAnswer: The keeper is stuck.
         """
         keeper = ray.get_actor(self.name, namespace=NAMESPACE)
         try:

@@ -82,12 +82,7 @@ class SlotPool:
             reuse: Whether it may ever be used again; False where somebody might still write to it.
         """
         free = self._free
-
-        def give_back() -> None:
-            if reuse:
-                free.append(slot)
-
-        return lend(slot.memory, give_back)
+        return lend(slot.memory, (lambda: free.append(slot)) if reuse else None)
 
 
 class SlotReach:
