@@ -5,6 +5,8 @@ import signal
 from pathlib import Path
 
 import ray
+from ray import ObjectRef
+from ray.actor import ActorHandle
 
 
 def actor_pids(title: str) -> list[int]:
@@ -20,6 +22,11 @@ def actor_pids(title: str) -> list[int]:
         if command.startswith(f"ray::{title}") and Path(session).name in environment + _log_files(folder):
             found.append(int(folder.name))
     return found
+
+
+def asked_pids(actors: list[ActorHandle]) -> list[ObjectRef]:
+    """The actors' answers to what their process is: of exactly these, where others of their class may be alive."""
+    return [actor.__ray_call__.remote(lambda _: os.getpid()) for actor in actors]
 
 
 def _log_files(folder: Path) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import ray
 from ray.cluster_utils import Cluster
-from ray_processes import actor_pids, rss_bytes
+from ray_processes import actor_pids, asked_pids, rss_bytes
 
 from pipeline.errors import ConfigError, CorruptDataError, ResumeMismatch
 from pipeline.runtime.stream import stream
@@ -69,11 +69,11 @@ def test_batches_that_are_kept_are_not_written_over(digits: str):
 
 
 def test_loaders_end_with_their_stream(digits: str):
-    others = set(actor_pids("Loader"))
     with stream(digits, IMAGE, CONFIG, seed=1, num_loaders=2, cpus_per_loader=0.1) as source:
         next(iter(source))
-        started = set(actor_pids("Loader")) - others
+        started = set(ray.get(asked_pids(source._loaders)))
         assert len(started) == 2
+        assert started <= set(actor_pids("Loader"))
     while started & set(actor_pids("Loader")):  # the test's own time limit ends it where they live on
         time.sleep(0.1)
 
@@ -84,7 +84,7 @@ def test_a_loader_that_stands_still_does_not_hold_up_the_others(digits: str):
     with stream(digits, IMAGE, CONFIG, seed=1, num_loaders=2, cpus_per_loader=0.1, prefetch_batches=4) as source:
         batches = iter(source)
         taken = [next(batches)]
-        slow = actor_pids("Loader")[0]
+        slow = ray.get(asked_pids(source._loaders[:1]))[0]
         os.kill(slow, signal.SIGSTOP)
         try:
             assert source._feed is not None
@@ -134,11 +134,7 @@ def test_loaders_take_the_memory_that_is_stated_and_no_more(noise: str):
     order = make_order(index, config, 0)
     stated = loader_memory(index, order, image, num_loaders=2, num_ranks=1, prefetch=1)
     with stream(noise, image, config, num_loaders=2, cpus_per_loader=0.1, prefetch_batches=1) as source:
-        waiting = actor_pids("Loader")
-        while len(waiting) < 2:
-            waiting = actor_pids("Loader")
-        ray.get([loader.report.remote() for loader in source._loaders])
-        before = {pid: sum(rss_bytes(pid)) for pid in waiting}
+        before = {pid: sum(rss_bytes(pid)) for pid in ray.get(asked_pids(source._loaders))}
         most = dict.fromkeys(before, 0)
         for _ in range(4):  # epochs: a loader that keeps what it should let go of grows
             for _ in source:

@@ -1,12 +1,12 @@
 """Loaders and a whole node killed in mid-epoch: the batches that come are those of an undisturbed run, byte for byte."""
 
 import hashlib
-import time
 from collections.abc import Iterator
 
 import pytest
+import ray
 from ray.cluster_utils import Cluster
-from ray_processes import actor_pids, kill
+from ray_processes import actor_pids, asked_pids, kill
 
 from pipeline.runtime.stream import Stream, stream
 from pipeline.shards import open_data
@@ -67,13 +67,16 @@ def test_a_node_killed_in_mid_epoch(cluster: Cluster, digits: str):
 
         for _ in range(40):
             next_is_right()
-        before = set(actor_pids("Loader"))
+        loaders = source._loaders
+        before = set(ray.get(asked_pids(loaders), timeout=60))
         assert len(before) == 3
         other = cluster.add_node(num_cpus=2)
         cluster.remove_node(doomed, allow_graceful=False)  # SIGKILL to the raylet, with which its workers die
-        while len(now := set(actor_pids("Loader"))) < 3 or now & before:
+        asked = asked_pids(loaders)
+        while len(ray.wait(asked, num_returns=3, timeout=0.05)[0]) < 3 or before & set(ray.get(asked)):
+            if not ray.wait(asked, num_returns=3, timeout=0)[1]:
+                asked = asked_pids(loaders)  # some of them live on for a moment after their raylet
             next_is_right()
-            time.sleep(0.05)
         for _ in range(300):  # more than was asked for in advance
             next_is_right()
     reader.close()
