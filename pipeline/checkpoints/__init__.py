@@ -8,8 +8,8 @@ A checkpoint is a folder `<run>/checkpoints/step-000001200/`:
     network.safetensors     instead of these three: the averaged weights of a model of another family
     ema/<length>.safetensors  further averages of the weights;  ema.json: the lengths of all of them
     model.json              the model's configuration, from which it is rebuilt
-    training.safetensors    weights, their average and the optimiser's moments
-    training.json           resolved configuration of the run, position in the stream, loss history
+    training/00000.safetensors, ...  the weights as they are, and the optimiser's moments
+    training/state.json     resolved configuration of the run, position in the stream, loss history
     checkpoint.json         written last: step, and size and SHA-256 of every other file
 
 The folder is a checkpoint if and only if `checkpoint.json` is there and what it lists is there; a writer that dies leaves a

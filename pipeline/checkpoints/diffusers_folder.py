@@ -1,7 +1,7 @@
 """The part of a checkpoint that diffusers opens: network, noise schedule and pipeline index."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import diffusers
@@ -31,8 +31,8 @@ def weights_bytes(tensors: Mapping[str, Tensor]) -> bytes:
     return safetensors.torch.save({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, {"format": "pt"})
 
 
-def diffusers_files(network: UNet, config: ModelConfig, weights: Mapping[str, Tensor]) -> dict[str, bytes]:
-    """Returns the files by which diffusers opens a diffusion model.
+def diffusers_files(network: UNet, config: ModelConfig, weights: Mapping[str, Tensor]) -> Iterator[tuple[str, bytes]]:
+    """Yields names and contents of the files by which diffusers opens a diffusion model.
 
     Args:
         network: The network, for its shape.
@@ -40,23 +40,18 @@ def diffusers_files(network: UNet, config: ModelConfig, weights: Mapping[str, Te
         weights: Weights under the network's names; not necessarily the ones it holds now.
     """
     assert isinstance(config.family, DiffusionConfig)  # ModelConfig gives a U-Net to no other family
-    inner = {name.removeprefix(_INNER): value for name, value in weights.items()}
     version = diffusers.__version__
-    files = {
-        UNET_CONFIG: json_bytes({**network.diffusers_config(), "_diffusers_version": version}),
-        UNET_WEIGHTS: weights_bytes(inner),
-        SCHEDULER_CONFIG: json_bytes({**scheduler_config(config.family), "_diffusers_version": version}),
-    }
+    yield UNET_CONFIG, json_bytes({**network.diffusers_config(), "_diffusers_version": version})
+    yield SCHEDULER_CONFIG, json_bytes({**scheduler_config(config.family), "_diffusers_version": version})
     if not config.image.num_classes:
-        files["model_index.json"] = json_bytes(
-            {
-                "_class_name": "DDPMPipeline",
-                "_diffusers_version": version,
-                "scheduler": ["diffusers", "DDPMScheduler"],
-                "unet": ["diffusers", "UNet2DModel"],
-            }
-        )
-    return files
+        index = {
+            "_class_name": "DDPMPipeline",
+            "_diffusers_version": version,
+            "scheduler": ["diffusers", "DDPMScheduler"],
+            "unet": ["diffusers", "UNet2DModel"],
+        }
+        yield "model_index.json", json_bytes(index)
+    yield UNET_WEIGHTS, weights_bytes({name.removeprefix(_INNER): value for name, value in weights.items()})
 
 
 def scheduler_config(family: DiffusionConfig) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from torch import Tensor
 from pipeline import storage
 from pipeline.checkpoints.foreign import read_foreign
 from pipeline.checkpoints.record import MODEL_NAME, RECORD_NAME, CheckpointRecord, read_file, read_record
+from pipeline.checkpoints.training_files import read_training_files
 from pipeline.checkpoints.weights import AVERAGES_NAME, average_name, read_weights, weights_name
 from pipeline.errors import ConfigError, CorruptDataError
 from pipeline.models import Model, ModelConfig
@@ -66,6 +67,8 @@ class TrainingSnapshot:
     """Steps done."""
     tensors: dict[str, Tensor]
     """Named tensors as `TrainState.tensors` gave them."""
+    averages: dict[float, dict[str, Tensor]]
+    """Averaged weights by their length, under the network's names."""
     cursor: Cursor
     """Position in the stream."""
     config: dict[str, Any]
@@ -107,12 +110,8 @@ def load_model(checkpoint_url: str, ema: float | None = None) -> LoadedModel:
         step, name, weights = 0, weights_name(info.config), foreign.weights
     else:
         record = read_record(checkpoint_url)
-        step, name = record.step, weights_name(info.config)
-        if length == info.ema_lengths[0]:
-            weights = read_weights(info.config, read_file(checkpoint_url, record, name))
-        else:
-            name = average_name(length)
-            weights = safetensors.torch.load(read_file(checkpoint_url, record, name))
+        step, name = record.step, _average_file(info, length)
+        weights = _average(checkpoint_url, record, info, length)
     model = Model(info.config)
     expected = {name: tuple(value.shape) for name, value in model.network.state_dict().items()}
     got = {name: tuple(value.shape) for name, value in weights.items()}
@@ -151,15 +150,27 @@ def load_training(checkpoint_url: str) -> TrainingSnapshot:
         CorruptDataError: A file is missing or damaged.
     """
     record = read_record(checkpoint_url)
-    state = json.loads(read_file(checkpoint_url, record, "training.json"))
+    tensors, state = read_training_files(checkpoint_url, record)
+    info = inspect_checkpoint(checkpoint_url)
     return TrainingSnapshot(
         url=checkpoint_url,
         step=record.step,
-        tensors=safetensors.torch.load(read_file(checkpoint_url, record, "training.safetensors")),
+        tensors=tensors,
+        averages={length: _average(checkpoint_url, record, info, length) for length in info.ema_lengths},
         cursor=Cursor(**state["cursor"]),
         config=state["config"],
         history=[(int(step), float(loss)) for step, loss in state["history"]],
     )
+
+
+def _average_file(info: CheckpointInfo, length: float) -> str:
+    return weights_name(info.config) if length == info.ema_lengths[0] else average_name(length)
+
+
+def _average(checkpoint_url: str, record: CheckpointRecord, info: CheckpointInfo, length: float) -> dict[str, Tensor]:
+    """One of the averages, under the network's names."""
+    data = read_file(checkpoint_url, record, _average_file(info, length))
+    return read_weights(info.config, data) if length == info.ema_lengths[0] else safetensors.torch.load(data)
 
 
 def _is_ours(checkpoint_url: str) -> bool:

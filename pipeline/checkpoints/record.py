@@ -10,10 +10,10 @@ from pipeline import storage
 from pipeline.errors import CorruptDataError
 
 RECORD_NAME = "checkpoint.json"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MODEL_NAME = "model.json"
-# Training state may differ without changing the samples that a checkpoint gives; every other file decides them.
-TRAINING_FILES = ("training.json", "training.safetensors")
+# What training continues from may differ without changing the samples that a checkpoint gives; every other file decides them.
+TRAINING_FOLDER = "training/"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,12 +43,14 @@ class CheckpointRecord:
 _ADAPTER = TypeAdapter(CheckpointRecord)
 
 
-def make_record(step: int, contents: Mapping[str, bytes]) -> CheckpointRecord:
+def record_of(data: bytes) -> FileRecord:
+    """Returns the record of a file with the given bytes."""
+    return FileRecord(size_bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
+
+
+def make_record(step: int, files: Mapping[str, FileRecord]) -> CheckpointRecord:
     """Returns the record of a checkpoint with the given files."""
-    files = {
-        name: FileRecord(size_bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
-        for name, data in sorted(contents.items())
-    }
+    files = dict(sorted(files.items()))
     return CheckpointRecord(format_version=FORMAT_VERSION, step=step, digest=_identity(files), files=files)
 
 
@@ -58,7 +60,7 @@ def _identity(files: Mapping[str, FileRecord]) -> str:
 
 
 def _sampling_files(files: Mapping[str, FileRecord]) -> list[str]:
-    return sorted(name for name in files if name not in TRAINING_FILES)
+    return sorted(name for name in files if not name.startswith(TRAINING_FOLDER))
 
 
 def record_bytes(record: CheckpointRecord) -> bytes:

@@ -1,7 +1,11 @@
-"""Writing a checkpoint: every file, then the record that makes it one."""
+"""Writing a checkpoint: every file, then the record that makes it one.
+
+Files are made one at a time, so that saving takes twice the largest of them in memory, whatever the size of the model.
+"""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from torch import Tensor
@@ -9,7 +13,8 @@ from torch import Tensor
 from pipeline import storage
 from pipeline.checkpoints.diffusers_folder import json_bytes, weights_bytes
 from pipeline.checkpoints.find import checkpoint_urls
-from pipeline.checkpoints.record import MODEL_NAME, RECORD_NAME, make_record, record_bytes
+from pipeline.checkpoints.record import MODEL_NAME, RECORD_NAME, FileRecord, make_record, record_bytes, record_of
+from pipeline.checkpoints.training_files import training_files
 from pipeline.checkpoints.weights import AVERAGES_NAME, average_name, weights_files
 from pipeline.models import Model
 from pipeline.order import Cursor
@@ -33,7 +38,7 @@ def save_checkpoint(
         step: Optimiser steps done.
         model: The model, for its configuration.
         averages: Averaged weights by their length; samples are made with the first unless another is asked for.
-        training_tensors: What training continues from.
+        training_tensors: What training continues from beside the averages.
         cursor: Position in the stream after `step` steps.
         config: The run's resolved configuration, as JSON values.
         history: (step, loss) pairs from the run's start, for the loss curve.
@@ -42,12 +47,8 @@ def save_checkpoint(
         StorageError: The store refused a file; the checkpoint then does not exist.
     """
     url = storage.join(run_url, "checkpoints", f"step-{step:09d}")
-    contents = {
-        **_model_files(model, averages),
-        "training.safetensors": weights_bytes(training_tensors),
-        "training.json": json_bytes({"config": config, "cursor": cursor.to_json(), "history": [list(p) for p in history]}),
-    }
-    _write(url, step, contents)
+    state = {"config": config, "cursor": cursor.to_json(), "history": [list(point) for point in history]}
+    _write(url, step, chain(_model_files(model, averages), training_files(training_tensors, state)))
     return url
 
 
@@ -66,20 +67,21 @@ def save_model(url: str, *, step: int, model: Model, averages: Mapping[float, Ma
     _write(url, step, _model_files(model, averages))
 
 
-def _model_files(model: Model, averages: Mapping[float, Mapping[str, Tensor]]) -> dict[str, bytes]:
+def _model_files(model: Model, averages: Mapping[float, Mapping[str, Tensor]]) -> Iterator[tuple[str, bytes]]:
     first, *others = averages
-    return {
-        **weights_files(model, averages[first]),
-        **{average_name(length): weights_bytes(averages[length]) for length in others},
-        AVERAGES_NAME: json_bytes({"lengths": list(averages)}),
-        MODEL_NAME: json_bytes(dataclasses.asdict(model.config)),
-    }
+    yield MODEL_NAME, json_bytes(dataclasses.asdict(model.config))
+    yield AVERAGES_NAME, json_bytes({"lengths": list(averages)})
+    yield from weights_files(model, averages[first])
+    for length in others:
+        yield average_name(length), weights_bytes(averages[length])
 
 
-def _write(url: str, step: int, contents: Mapping[str, bytes]) -> None:
-    for name, data in contents.items():
+def _write(url: str, step: int, contents: Iterable[tuple[str, bytes]]) -> None:
+    files: dict[str, FileRecord] = {}
+    for name, data in contents:
         storage.put_replace(storage.join(url, *name.split("/")), data)
-    storage.put_replace(storage.join(url, RECORD_NAME), record_bytes(make_record(step, contents)))
+        files[name] = record_of(data)
+    storage.put_replace(storage.join(url, RECORD_NAME), record_bytes(make_record(step, files)))
 
 
 def prune(run_url: str, keep: int) -> list[str]:

@@ -1,6 +1,6 @@
 """Where a checkpoint keeps the weights that samples are made with: in the form that others open, where there is one."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import safetensors.torch
 from torch import Tensor
@@ -18,16 +18,17 @@ def average_name(length: float) -> str:
     return f"ema/{length:g}.safetensors"
 
 
-def weights_files(model: Model, weights: Mapping[str, Tensor]) -> dict[str, bytes]:
-    """Returns the files that hold a model's weights: a diffusers folder for a U-Net, else one safetensors file.
+def weights_files(model: Model, weights: Mapping[str, Tensor]) -> Iterator[tuple[str, bytes]]:
+    """Yields names and contents of the files with a model's weights: a diffusers folder for a U-Net, else one safetensors file.
 
     Args:
         model: The model, for its configuration.
         weights: Weights under the network's names; not necessarily the ones it holds now.
     """
     if isinstance(model.network, UNet):
-        return diffusers_files(model.network, model.config, weights)
-    return {NETWORK_WEIGHTS: weights_bytes(weights)}
+        yield from diffusers_files(model.network, model.config, weights)
+    else:
+        yield NETWORK_WEIGHTS, weights_bytes(weights)
 
 
 def weights_name(config: ModelConfig) -> str:

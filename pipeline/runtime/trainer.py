@@ -168,7 +168,7 @@ class Trainer:
         expected = snapshot.cursor.step(self.config.stream.batch_size, self.plan.fingerprint)
         if expected != snapshot.step:
             raise ResumeMismatch(f"{snapshot.url}: position {expected} in the stream, expected step {snapshot.step}")
-        self.state.load(snapshot.tensors, snapshot.step, snapshot.url)
+        self.state.load(snapshot.tensors, snapshot.averages, snapshot.step, snapshot.url)
         self.history = [point for point in snapshot.history if point[0] <= snapshot.step]
         return snapshot.step
 

@@ -54,35 +54,28 @@ class TrainState:
                     value.copy_(current[name])
 
     def tensors(self) -> dict[str, Tensor]:
-        """Returns the state as named tensors: network.*, ema.<length>.* and optimizer.<parameter>.<moment>."""
-        found = self._weights()
+        """Returns the state but for the averages as named tensors: network.* and optimizer.<parameter>.<moment>."""
+        found = {f"network.{name}": value for name, value in self.network.state_dict().items()}
         for name, parameter in self.network.named_parameters():
             for moment, value in self.optimizer.state[parameter].items():
                 found[f"optimizer.{name}.{moment}"] = value
         return found
 
-    def load(self, tensors: Mapping[str, Tensor], step: int, uri: str) -> None:
-        """Continues from saved tensors.
+    def load(self, tensors: Mapping[str, Tensor], averages: Mapping[float, Mapping[str, Tensor]], step: int, uri: str) -> None:
+        """Continues from a saved state.
 
         Args:
             tensors: What `tensors` returned when the state was saved.
+            averages: The averages at that time, by their length.
             step: Steps done when it was saved.
             uri: Where the tensors come from, for the error's text.
 
         Raises:
             CorruptDataError: A tensor is missing or has another shape than this model's.
         """
-        expected = self._weights()
-        for name, value in expected.items():
-            if name not in tensors:
-                raise CorruptDataError(f"tensor {name} is missing from the saved training state", uri)
-            if tensors[name].shape != value.shape:
-                raise CorruptDataError(
-                    f"tensor {name} has shape {tuple(tensors[name].shape)}, expected {tuple(value.shape)}", uri
-                )
-        with torch.no_grad():
-            for name, value in expected.items():
-                value.copy_(tensors[name])
+        _copy(self.network.state_dict(), {n.removeprefix("network."): t for n, t in tensors.items()}, "network", uri)
+        for length, average in self.averages.items():
+            _copy(average, averages.get(length, {}), f"ema {length:g}", uri)
         for name, parameter in self.network.named_parameters():
             moments = {
                 key.rsplit(".", 1)[1]: value for key, value in tensors.items() if key.rpartition(".")[0] == f"optimizer.{name}"
@@ -96,8 +89,16 @@ class TrainState:
             }
         self.step = step
 
-    def _weights(self) -> dict[str, Tensor]:
-        found = {f"network.{name}": value for name, value in self.network.state_dict().items()}
-        for length, average in self.averages.items():
-            found |= {f"ema.{length:g}.{name}": value for name, value in average.items()}
-        return found
+
+@torch.no_grad()
+def _copy(into: Mapping[str, Tensor], saved: Mapping[str, Tensor], what: str, uri: str) -> None:
+    """Puts saved values in the place of those of the same name."""
+    for name, value in into.items():
+        if name not in saved:
+            raise CorruptDataError(f"tensor {name} ({what}) is missing from the saved training state", uri)
+        if saved[name].shape != value.shape:
+            raise CorruptDataError(
+                f"tensor {name} ({what}) has shape {tuple(saved[name].shape)}, expected {tuple(value.shape)}", uri
+            )
+    for name, value in into.items():
+        value.copy_(saved[name])

@@ -190,12 +190,12 @@ SET = ("data", "commits", "manifest.json", "run.json", "README.md")
 
 
 def trained_weights(run: Path, step: int) -> dict[str, bytes]:
-    """The files of a checkpoint that are a function of configuration and step alone (training.json names the run's folder)."""
+    """The files of a checkpoint that are a function of configuration and step alone (state.json names the run's folder)."""
     return content(
         run / "checkpoints" / f"step-{step:09d}",
         "unet",
         "scheduler",
         "network.safetensors",
         "model.json",
-        "training.safetensors",
+        "training/00000.safetensors",
     )

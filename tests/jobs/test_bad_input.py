@@ -297,7 +297,7 @@ WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
         (flip, "model.json"),
         (cut, WEIGHTS),
         (Path.unlink, WEIGHTS),
-        (Path.unlink, "training.safetensors"),
+        (Path.unlink, "training/00000.safetensors"),
         (cut, "checkpoint.json"),
         (other_digest, "checkpoint.json"),
         (Path.unlink, "checkpoint.json"),

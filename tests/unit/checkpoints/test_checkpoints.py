@@ -69,12 +69,13 @@ def test_training_continued_from_a_checkpoint_equals_training_never_stopped(tmp_
     straight = _trained(LABELLED, 6)
     snapshot = load_training(_save(tmp_path, _trained(LABELLED, 4)))
     resumed = TrainState(Model(LABELLED, init_seed=99), OPTIM, torch.device("cpu"))
-    resumed.load(snapshot.tensors, snapshot.step, snapshot.url)
+    resumed.load(snapshot.tensors, snapshot.averages, snapshot.step, snapshot.url)
     for step in (4, 5):
         train_step(resumed, resumed.network, _batch(step), seed=1)
     expected, got = straight.tensors(), resumed.tensors()
     assert expected.keys() == got.keys()
     assert all(torch.equal(expected[name], got[name]) for name in expected)
+    assert all(torch.equal(value, resumed.ema[name]) for name, value in straight.ema.items())
     assert (snapshot.cursor.samples_consumed, snapshot.history) == (16, [(1, 0.5)])
 
 
@@ -130,17 +131,17 @@ def test_newest_good_checkpoint_is_found_and_damaged_ones_passed_over(tmp_path: 
     state.step = 2
     newer = Path(_save(tmp_path, state))
     assert latest_good(str(tmp_path)) == str(newer)
-    (newer / "training.safetensors").unlink()
+    (newer / "training" / "00000.safetensors").unlink()
     assert resolve(str(tmp_path)) == good
     state.step = 3
     unfinished = Path(_save(tmp_path, state))
     (unfinished / "checkpoint.json").unlink()
     assert checkpoint_urls(str(tmp_path)) == [str(newer), good]
-    with pytest.raises(ConfigError, match=r"training\.safetensors is missing"):
+    with pytest.raises(ConfigError, match=r"training/00000\.safetensors is missing"):
         resolve(str(newer))
 
 
-@pytest.mark.parametrize("name", ["model.json", "unet/diffusion_pytorch_model.safetensors", "training.json"])
+@pytest.mark.parametrize("name", ["model.json", "unet/diffusion_pytorch_model.safetensors", "training/state.json"])
 def test_flipped_byte_is_found_on_loading(tmp_path: Path, name: str) -> None:
     url = _save(tmp_path, _trained(LABELLED, 1))
     path = Path(url) / name
@@ -148,7 +149,7 @@ def test_flipped_byte_is_found_on_loading(tmp_path: Path, name: str) -> None:
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
     with pytest.raises(CorruptDataError, match="SHA-256"):
-        load_training(url) if name == "training.json" else load_model(url)
+        load_training(url) if name == "training/state.json" else load_model(url)
 
 
 def test_damaged_record_is_named(tmp_path: Path) -> None:
@@ -180,4 +181,4 @@ def test_state_of_another_model_is_refused(tmp_path: Path) -> None:
     snapshot = load_training(_save(tmp_path, _trained(LABELLED, 1)))
     other = ModelConfig(image=ImageConfig(size=8, channels=1, num_classes=5), network=NETWORK)
     with pytest.raises(CorruptDataError, match="has shape"):
-        TrainState(Model(other), OPTIM, torch.device("cpu")).load(snapshot.tensors, 1, snapshot.url)
+        TrainState(Model(other), OPTIM, torch.device("cpu")).load(snapshot.tensors, snapshot.averages, 1, snapshot.url)

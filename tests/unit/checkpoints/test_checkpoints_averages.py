@@ -76,7 +76,7 @@ def test_every_average_is_continued_and_is_part_of_the_identity(state: TrainStat
     url = saved(tmp_path / "a", state)
     snapshot = load_training(url)
     resumed = TrainState(Model(LABELLED, init_seed=7), OPTIM, torch.device("cpu"))
-    resumed.load(snapshot.tensors, snapshot.step, url)
+    resumed.load(snapshot.tensors, snapshot.averages, snapshot.step, url)
     assert all(same(resumed.averages[length], state.averages[length]) for length in OPTIM.ema_lengths)
     next(iter(resumed.averages[0.2].values())).add_(1e-3)
     assert inspect_checkpoint(saved(tmp_path / "b", resumed)).digest != inspect_checkpoint(url).digest
@@ -117,5 +117,5 @@ def test_a_checkpoint_of_weights_alone_can_be_sampled_from_and_not_trained_on(st
     save_model(url, step=5, model=state.model, averages={0.12: state.ema})
     assert same(load_model(url).model.network.state_dict(), state.ema)
     assert (load_model(url).step, inspect_checkpoint(url).ema_lengths) == (5, (0.12,))
-    with pytest.raises(CorruptDataError, match=r"no file training\.json"):
+    with pytest.raises(CorruptDataError, match=r"no file training/state\.json"):
         load_training(url)

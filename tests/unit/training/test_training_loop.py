@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from training_problems import digits, endless, new_state
+from training_problems import digits, endless, everything, new_state
 
 from pipeline.training import Batch, OptimConfig, StepResult, train_steps
 
@@ -59,7 +59,7 @@ def test_a_run_cut_in_two_is_the_run_in_one() -> None:
     list(train_steps(cut, cut.network, endless(4), steps=5, seed=0, may_start=lambda step: step < 2))
     assert cut.step == 2
     list(train_steps(cut, cut.network, endless(4, first=8), steps=5, seed=0))
-    expected, got = whole.tensors(), cut.tensors()
+    expected, got = everything(whole), everything(cut)
     assert all(torch.equal(got[name], value) for name, value in expected.items())
 
 

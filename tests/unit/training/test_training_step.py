@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
-from training_problems import CPU, MODEL, digits, new_state, taken
+from training_problems import CPU, MODEL, digits, everything, new_state, taken
 
 from pipeline.models import LatentConfig, Model, ModelConfig
 from pipeline.networks import CoderConfig
@@ -162,10 +162,11 @@ def test_state_round_trip_goes_through_named_tensors() -> None:
     for step in range(2):
         train_step(state, state.network, digits(8, first=8 * step), seed=1)
     other = new_state(seed=9)
-    other.load({name: value.clone() for name, value in state.tensors().items()}, state.step, "memory")
+    averages = {length: {name: value.clone() for name, value in kept.items()} for length, kept in state.averages.items()}
+    other.load({name: value.clone() for name, value in state.tensors().items()}, averages, state.step, "memory")
     for each in (state, other):
         train_step(each, each.network, digits(8, first=16), seed=1)
-    expected, got = state.tensors(), other.tensors()
+    expected, got = everything(state), everything(other)
     assert expected.keys() == got.keys()
     assert all(torch.equal(got[name], value) for name, value in expected.items())
     assert other.device == CPU

@@ -58,3 +58,9 @@ def taken(batch: Batch, rows: object) -> Batch:
         samples=batch.samples[rows],  # pyright: ignore[reportArgumentType]
         epochs=batch.epochs[rows],  # pyright: ignore[reportArgumentType]
     )
+
+
+def everything(state: TrainState) -> dict[str, torch.Tensor]:
+    """All tensors of a state, the averages too."""
+    averages = {f"ema {length} {name}": t for length, average in state.averages.items() for name, t in average.items()}
+    return state.tensors() | averages
