@@ -1,6 +1,7 @@
 """One job at a time in a folder: a lock that the kernel drops when its holder dies, or on object stores a lease."""
 
 import contextlib
+import errno
 import fcntl
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from pipeline.runtime.console import warn
 
 LOCK_NAME = ".lock"
 _STORE_URL = "lease", "store-creates-once"
+_NO_LOCKS_ERRNO = frozenset({errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL})
 
 
 @contextlib.contextmanager
@@ -20,24 +22,26 @@ def sole_job(folder_url: str, *, unguarded: Literal["refuse", "warn"] = "refuse"
 
     Args:
         folder_url: The job's folder.
-        unguarded: What to do on a store that does not create an object once: jobs there cannot see each other.
+        unguarded: What to do on a file system without locks and on a store that does not create an object once: jobs there
+            cannot see each other.
 
     Raises:
         ConfigError: Another job is at work in the folder, or the store cannot tell.
         StorageError: The store could not be asked.
     """
-    if storage.is_local(folder_url):
-        with _locked(Path(folder_url)):
-            yield None
-    elif _creates_once(folder_url):
-        with storage.leased(folder_url) as fence:
-            yield fence
-    else:
-        problem = f"the store of {folder_url} ignores conditional puts: two jobs at once could write over each other's files"
-        if unguarded == "refuse":
-            raise ConfigError(f"{problem}; use another store, or --sole-writer if no other job ever writes there")
-        warn(f"warning: {problem}; nothing keeps a second one away")
-        yield None
+    with contextlib.ExitStack() as held:
+        if storage.is_local(folder_url):
+            fence, problem = None, held.enter_context(_locked(Path(folder_url)))
+        elif _creates_once(folder_url):
+            fence, problem = held.enter_context(storage.leased(folder_url)), ""
+        else:
+            fence, problem = None, f"the store of {folder_url} ignores conditional puts"
+        if problem:
+            problem += ": two jobs at once could write over each other's files"
+            if unguarded == "refuse":
+                raise ConfigError(f"{problem}; use another store, or --sole-writer if no other job ever writes there")
+            warn(f"warning: {problem}; nothing keeps a second one away")
+        yield fence
 
 
 def _creates_once(folder_url: str) -> bool:
@@ -52,11 +56,17 @@ def _creates_once(folder_url: str) -> bool:
 
 
 @contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def _locked(folder: Path) -> Iterator[str]:
+    """Yields what is wrong with the lock, empty if it is held."""
     folder.mkdir(parents=True, exist_ok=True)
+    problem = ""
     with (folder / LOCK_NAME).open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise ConfigError(f"another job is at work in {folder}; wait for it or stop it") from error
-        yield
+        except OSError as error:
+            if error.errno not in _NO_LOCKS_ERRNO:
+                raise
+            problem = f"the file system of {folder} has no locks ({error.strerror})"
+        yield problem

@@ -1,5 +1,7 @@
 """SIGTERM is a request, one job holds a folder, and all trainers stop before the same step."""
 
+import errno
+import fcntl
 import os
 import signal
 import subprocess
@@ -113,3 +115,25 @@ def test_a_folder_is_held_by_one_process_until_it_ends_however_it_ends(tmp_path:
         pass
     with sole_job(folder), sole_job(str(tmp_path / "other")):
         pass
+
+
+@pytest.fixture
+def no_locks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system as NFS without its lock service."""
+
+    def refuse(file: object, operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+
+
+@pytest.mark.usefixtures("no_locks")
+def test_a_file_system_without_locks_is_refused_unless_the_user_answers_for_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = str(tmp_path / "run")
+    with pytest.raises(ConfigError, match=rf"{folder} has no locks .*--sole-writer"), sole_job(folder):
+        pytest.fail("held what cannot be held")
+    with sole_job(folder, unguarded="warn"):
+        pass
+    assert f"{folder} has no locks" in "".join(capsys.readouterr())
