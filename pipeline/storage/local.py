@@ -86,6 +86,13 @@ class LocalStore:
             raise
         _sync_folder(os.path.dirname(path))  # noqa: PTH120
 
+    def remove_partials(self, path: str) -> int:
+        """Remove what killed writers left in the folder and below it; returns how many files that were."""
+        left = [os.path.join(at, name) for at, _, names in os.walk(path) for name in names if _is_partial(name)]  # noqa: PTH118
+        for file in left:
+            Path(file).unlink(missing_ok=True)
+        return len(left)
+
     def remove_tree(self, path: str) -> None:
         """Remove a folder with all that is below it, or one file; nothing if the name is free."""
         if self.is_folder(path):

@@ -134,6 +134,19 @@ def put_replace(url: str, data: Bytes) -> None:
     retrying("put_replace", url, lambda: store.put_replace(url, data))
 
 
+def remove_partials(folder_url: str) -> int:
+    """Remove what killed writers left aside in a folder and below it; returns how many files that were.
+
+    For the one job that holds the folder: a writer of another one that still lives fails, and nothing of it is seen. Object
+    stores keep nothing of a put that broke off; there it does nothing.
+
+    Raises:
+        StorageError: The file system refused.
+    """
+    store, url = _find(folder_url)
+    return retrying("remove_partials", url, lambda: store.remove_partials(url)) if isinstance(store, LocalStore) else 0
+
+
 def remove_tree(url: str) -> None:
     """Remove a folder and everything below it, or one object; nothing happens where the name is free.
 
