@@ -1,5 +1,6 @@
 """Pack, train, generate and verify with everything on a real S3 server, which is killed while they run."""
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -68,6 +69,13 @@ def listed(url: str, ending: str) -> list[str]:
     return [found.url for found in storage.list_objects(url, recursive=True) if found.url.endswith(ending)]
 
 
+def digests(url: str) -> dict[str, str]:
+    """What every object below a URL holds, by its name from there."""
+    found = storage.list_objects(url, recursive=True)
+    assert found, url
+    return {item.url.removeprefix(url): hashlib.sha256(storage.read_bytes(item.url)).hexdigest() for item in found}
+
+
 def test_pack(environment: dict[str, str], folder: str):
     code, said = Job(environment, "pack.py", "--images", "digits", "--output", f"{folder}/data").ended()
     assert code == 0, said
@@ -83,7 +91,17 @@ def test_training_survives_the_death_of_the_server(ceph: CephServer, environment
     ceph.restart()
     code, said = job.ended()
     assert code == 0, said
-    assert any(f"step-{STEPS:09d}" in url for url in listed(f"{folder}/run/checkpoints", "checkpoint.json"))
+    code, said = Job(
+        environment, "train.py", "digits", *flags, "--data", f"{folder}/data", "--run-dir", f"{folder}/calm"
+    ).ended()
+    assert code == 0, said
+    disturbed, calm = (digests(f"{folder}/{run}/checkpoints/step-{STEPS:09d}") for run in ("run", "calm"))
+    # The state names the run's own folder, and the record has the state's digest.
+    own = {"/checkpoint.json", "/training/state.json"}
+    assert {name: data for name, data in disturbed.items() if name not in own} == {
+        name: data for name, data in calm.items() if name not in own
+    }
+    assert {"/unet/diffusion_pytorch_model.safetensors", "/training/00000.safetensors"} <= disturbed.keys()
 
 
 def test_generation_survives_the_death_of_the_gateway(ceph: CephServer, environment: dict[str, str], folder: str):
@@ -98,3 +116,7 @@ def test_generation_survives_the_death_of_the_gateway(ceph: CephServer, environm
     code, said = Job(environment, "verify.py", f"{folder}/samples").ended()
     assert code == 0, said
     assert f"{ROWS:,} rows" in said
+    calm = ("--checkpoint", f"{folder}/run", "--output", f"{folder}/calm-samples", "--num-workers", 1)
+    code, said = Job(environment, "generate.py", *flags, *calm).ended()
+    assert code == 0, said
+    assert digests(f"{folder}/samples/data") == digests(f"{folder}/calm-samples/data")

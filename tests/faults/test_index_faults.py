@@ -1,0 +1,45 @@
+"""Indexing as a job over a server that misbehaves: the index is that of the same shards on disk."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from flaky import FlakyServer
+
+from pipeline.shards import load_index, open_source, pack, sample_offsets
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("by", ["s3", "http"])
+def test_shards_on_a_server_with_faults_are_indexed(
+    flaky: FlakyServer, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, by: str
+) -> None:
+    data = flaky.folder / "data"
+    pack(open_source("digits"), str(data), shard_size=300)
+    packed = load_index(str(data / "index.json"))
+    offsets = [sample_offsets(packed, shard).tolist() for shard in range(6)]
+    for file in data.glob("index*"):
+        file.unlink()
+    flaky.meet(cut=0.1, reset=0.05, error=0.1, slow_down=0.05, delay=0.05, too_little=0.1)
+    shards = "s3://bucket/data" if by == "s3" else f"{flaky.http_url}/bucket/data/shard-{{000000..000005}}.tar"
+    command = [sys.executable, ROOT / "jobs" / "index.py", "--shards", shards, "--output", tmp_path / "index"]
+    ray_folder = tmp_path_factory.getbasetemp() / "r"  # short: Ray puts Unix sockets below it
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    done = subprocess.run(
+        command,
+        env=environment | {"RAY_AUTH_MODE": "disabled", "RAY_TMPDIR": str(ray_folder)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done
+    assert "1,797 in 6 shards" in done.stdout
+    index = load_index(str(tmp_path / "index" / "index.json"))
+    assert [shard.url.startswith(("s3://", "http://")) for shard in index.shards] == [True] * 6
+    assert [shard.num_samples for shard in index.shards] == [shard.num_samples for shard in packed.shards]
+    assert [sample_offsets(index, shard).tolist() for shard in range(6)] == offsets
+    assert sum(flaky.met().values()) > 0
