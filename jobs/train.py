@@ -8,6 +8,7 @@ from pipeline.runtime.job import FAILED, OK, run_job
 from pipeline.runtime.lock import sole_job
 from pipeline.runtime.session import ray_session
 from pipeline.runtime.train_run import finished_step, run_training
+from pipeline.storage import remove_partials
 
 
 def main() -> int:
@@ -24,6 +25,7 @@ def main() -> int:
         if done is not None:
             say_table("Already done", [("step", f"{done:,}"), ("run", plan.config.run_dir)])
             return OK
+        remove_partials(plan.config.run_dir)  # of writers of earlier jobs that were killed
         say_table("Training", plan.describe())
         with ray_session():
             outcome = run_training(plan)

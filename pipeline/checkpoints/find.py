@@ -14,14 +14,28 @@ _log = logging.getLogger(__name__)
 
 def checkpoint_urls(run_url: str) -> list[str]:
     """Returns the checkpoints of a run that were written to the end, newest first."""
-    folder = storage.join(run_url, "checkpoints")
-    found = {}
-    for item in storage.list_objects(folder, recursive=True):
-        head, _, name = item.url.rpartition("/")
-        match = _FOLDER.fullmatch(head.rpartition("/")[2])
-        if name == RECORD_NAME and match:
-            found[int(match[1])] = head
-    return [found[step] for step in sorted(found, reverse=True)]
+    return [url for url, is_whole in _folders(run_url).items() if is_whole]
+
+
+def unfinished_urls(run_url: str) -> list[str]:
+    """Returns the folders of a run's checkpoints that were not written to the end, newest first."""
+    return [url for url, is_whole in _folders(run_url).items() if not is_whole]
+
+
+def step_of(checkpoint_url: str) -> int:
+    """Returns the step in the name of a run's checkpoint."""
+    return int(checkpoint_url.rpartition("step-")[2])
+
+
+def _folders(run_url: str) -> dict[str, bool]:
+    """Whether each checkpoint folder has its record, newest first."""
+    above = storage.join(run_url, "checkpoints") + "/"
+    found: dict[str, bool] = {}
+    for item in storage.list_objects(above.rstrip("/"), recursive=True):
+        name, _, file = item.url.removeprefix(above).partition("/")
+        if _FOLDER.fullmatch(name):
+            found[above + name] = found.get(above + name, False) or file == RECORD_NAME
+    return dict(sorted(found.items(), key=lambda folder: step_of(folder[0]), reverse=True))
 
 
 def latest_good(run_url: str) -> str | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pydantic import TypeAdapter, ValidationError
 
 from pipeline import storage
-from pipeline.errors import CorruptDataError
+from pipeline.errors import ConfigError, CorruptDataError
 
 RECORD_NAME = "checkpoint.json"
 FORMAT_VERSION = 2
@@ -72,7 +72,8 @@ def read_record(checkpoint_url: str) -> CheckpointRecord:
     """Returns the record of a checkpoint folder.
 
     Raises:
-        CorruptDataError: The record is no valid JSON of the expected form, or of another version.
+        CorruptDataError: The record is no valid JSON of the expected form.
+        ConfigError: It is of another version: not damaged, so nothing may be put in its place.
         PermanentStorageError: There is no record.
     """
     url = storage.join(checkpoint_url, RECORD_NAME)
@@ -83,7 +84,9 @@ def read_record(checkpoint_url: str) -> CheckpointRecord:
         where = ".".join(str(part) for part in first["loc"]) or "the document"
         raise CorruptDataError(f"damaged checkpoint: {where}: {first['msg']}", url) from error
     if record.format_version != FORMAT_VERSION:
-        raise CorruptDataError(f"checkpoint format {record.format_version}, expected {FORMAT_VERSION}", url)
+        raise ConfigError(
+            f"checkpoint format {record.format_version}, expected {FORMAT_VERSION}: made by another version ({url})"
+        )
     if MODEL_NAME not in record.files:
         raise CorruptDataError(f"damaged checkpoint: the record does not list {MODEL_NAME}", url)
     made = _identity(record.files)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pipeline import storage
 from pipeline.checkpoints.diffusers_folder import json_bytes, weights_bytes
-from pipeline.checkpoints.find import checkpoint_urls
+from pipeline.checkpoints.find import checkpoint_urls, step_of, unfinished_urls
 from pipeline.checkpoints.record import MODEL_NAME, RECORD_NAME, FileRecord, make_record, record_bytes, record_of
 from pipeline.checkpoints.training_files import training_files
 from pipeline.checkpoints.weights import AVERAGES_NAME, average_name, weights_files
@@ -81,12 +81,25 @@ def _write(url: str, step: int, contents: Iterable[tuple[str, bytes]]) -> None:
     for name, data in contents:
         storage.put_replace(storage.join(url, *name.split("/")), data)
         files[name] = record_of(data)
+        del data  # before the next one is made
     storage.put_replace(storage.join(url, RECORD_NAME), record_bytes(make_record(step, files)))
 
 
-def prune(run_url: str, keep: int) -> list[str]:
-    """Removes all but the newest `keep` checkpoints and returns the URLs removed; at least one is always kept."""
-    old = checkpoint_urls(run_url)[max(1, keep) :]
-    for url in old:
+def prune(run_url: str, keep: int, step: int) -> list[str]:
+    """Removes all but the newest `keep` checkpoints up to a step, and what killed writers left of others before it.
+
+    Args:
+        run_url: The run's folder.
+        keep: Checkpoints to keep; at least one always is.
+        step: The step that was just saved: what is there of later ones could not be read, or training would be there by now,
+            and does not count.
+
+    Returns:
+        The URLs removed.
+    """
+    whole = [url for url in checkpoint_urls(run_url) if step_of(url) <= step]
+    left = [url for url in unfinished_urls(run_url) if step_of(url) < step]
+    removed = [*whole[max(1, keep) :], *left]
+    for url in removed:
         storage.remove_tree(url)
-    return old
+    return removed

@@ -69,7 +69,8 @@ class GenerateConfig:
     max_failed_parts: int = 10
     """Parts that may be given up before the job stops."""
     sole_writer: bool = False
-    """Your promise that no other job ever writes to the output: needed on stores that ignore conditional puts."""
+    """Your promise that no other job ever writes to the output: needed on stores that ignore
+    conditional puts and on file systems without locks."""
     metrics_port: int | None = None
     """Port of the Prometheus endpoint, 0 for any free one; unset: 9474 or the next free one."""
 

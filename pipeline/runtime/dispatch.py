@@ -30,7 +30,8 @@ RECENT_S = 10.0
 MAX_DEATHS = 10
 """Times a part is tried again after the worker that was at it died."""
 MAX_DEATHS_IN_A_ROW = 20
-"""Workers that may die, one after another, without a part done in between."""
+"""Workers that may die, or not start, one after another without a part done in between; twice their number where that is
+more, as a node may take all of them with it."""
 _PERMANENT = (ConfigError, CorruptDataError, PermanentStorageError, CommitConflict)
 
 
@@ -80,8 +81,9 @@ class Dispatch:
             for ref in ray.wait(waiting, timeout=0.5)[0]:
                 if ref in self._flying:
                     self._landed(ref)
-                else:
-                    self._pool.started(ref)
+                elif (error := self._pool.started(ref)) is not None:
+                    self._hub.say.remote(f"warning: a worker did not start ({_reason(error)})")
+                    self._count_death(_reason(error))
 
     def point(self, view: HubView) -> ProgressPoint | None:
         """Returns where the job is, for the progress bar; None until the first images are there.
@@ -128,14 +130,22 @@ class Dispatch:
         hopeless = isinstance(cause, CorruptDataError) and cause.uri.startswith(f"{self._plan.config.output}/data/")
         if isinstance(cause, _PERMANENT) and not hopeless:
             raise cause
-        reason = str(cause) if isinstance(cause, SwissrollError) else str(error).strip().rpartition("\n")[2]
-        if died:
-            self._deaths_in_a_row += 1
-            self._pool.died(worker, actor)
+        reason = str(cause) if isinstance(cause, SwissrollError) else _reason(error)
+        is_first_call = died and self._pool.died(worker, actor)
         again = self.queue.failed(part, reason, worker_died=died, hopeless=hopeless)
         rows = f"rows {part.first} to {part.first + part.rows - 1}"
         self._hub.say.remote(f"warning: {rows} failed ({reason}); {'trying again' if again else 'given up'}")
         if len(self.queue.given_up) > self._plan.config.max_failed_parts:
             raise SwissrollError(f"{len(self.queue.given_up)} parts failed for good, the last one: {rows}: {reason}")
-        if self._deaths_in_a_row > MAX_DEATHS_IN_A_ROW:
+        if is_first_call:  # the others that a worker was at fail one by one
+            self._count_death(reason)
+
+    def _count_death(self, reason: str) -> None:
+        self._deaths_in_a_row += 1
+        if self._deaths_in_a_row > max(MAX_DEATHS_IN_A_ROW, 2 * self._pool.places):
             raise SwissrollError(f"{self._deaths_in_a_row} workers died in a row and no part was made; the last: {reason}")
+
+
+def _reason(error: RayError) -> str:
+    """The last line, which has the cause; what comes before is where."""
+    return str(error).strip().rpartition("\n")[2]

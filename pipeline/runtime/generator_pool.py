@@ -68,25 +68,32 @@ class GeneratorPool:
         """What answers when a worker lives."""
         return [worker.starting for worker in self.workers if worker.starting is not None]
 
-    def started(self, ref: ObjectRef) -> None:
-        """Notes that a worker lives, or that it died before it did."""
+    def started(self, ref: ObjectRef) -> RayError | None:
+        """Notes that a worker lives, or returns why it does not: such a worker is put aside like one that died later."""
         for worker in self.workers:
             if worker.starting == ref:
                 worker.starting = None
                 try:
                     ray.get(ref, timeout=HUB_TIMEOUT_S)
-                except RayError:
+                except RayError as error:
                     self.died(worker, worker.actor)
+                    return error
+        return None
 
-    def died(self, worker: Worker, actor: ActorHandle) -> None:
-        """Puts a worker aside, to be made anew after a pause that grows while nothing goes well.
+    @property
+    def places(self) -> int:
+        """Workers there are or will be again."""
+        return len(self.workers) + len(self._dead)
+
+    def died(self, worker: Worker, actor: ActorHandle) -> bool:
+        """Puts a worker aside, to be made anew after a pause that grows while nothing goes well; False if it was already.
 
         Args:
             worker: Whose actor it was.
             actor: The actor that died; not necessarily the present one: its calls fail one by one.
         """
         if worker not in self.workers or worker.actor is not actor:
-            return
+            return False
         ray.kill(actor)  # it may only have been out of reach
         self.deaths += 1
         pause_s = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2**worker.deaths)
@@ -94,6 +101,7 @@ class GeneratorPool:
         worker.dead_until_s = time.monotonic() + pause_s
         self.workers.remove(worker)
         self._dead.append(worker)
+        return True
 
     def look_around(self, open_parts: int) -> None:
         """Makes dead workers anew whose pause is over, and follows the cluster's size now and then.
@@ -110,7 +118,7 @@ class GeneratorPool:
             return
         self._looked_s = now
         wanted = self._wanted()
-        here = len(self.workers) + len(self._dead)
+        here = self.places
         for _ in range(min(wanted - here, open_parts)):
             self.workers.append(self._new())
         for worker in [worker for worker in self.workers if worker.starting is not None][: max(0, here - max(1, wanted))]:

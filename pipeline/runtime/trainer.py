@@ -150,7 +150,7 @@ class Trainer:
             config=self.config.to_json(),
             history=self.history,
         )
-        prune(self.config.run_dir, self.config.keep_checkpoints)
+        prune(self.config.run_dir, self.config.keep_checkpoints, self.state.step)
         self.saved_step, self._saved_at = self.state.step, time.monotonic()
         self.hub.commit.remote(CHECKPOINT_STEP.name, self.state.step)
 

@@ -197,5 +197,7 @@ def trained_weights(run: Path, step: int) -> dict[str, bytes]:
         "scheduler",
         "network.safetensors",
         "model.json",
+        "ema",
+        "ema.json",
         "training/00000.safetensors",
     )

@@ -9,17 +9,24 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import ray
 import torch
 from diffusers.models.unets.unet_2d import UNet2DModel
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from ray.cluster_utils import Cluster
 from ray_processes import actor_pids
 
+from pipeline.errors import SwissrollError
 from pipeline.generation import PartMaker
 from pipeline.plans.commands import parse_generate
 from pipeline.plans.generate_plan import plan_generation
 from pipeline.plans.generate_sweep import one_output_each
+from pipeline.runtime import dispatch
 from pipeline.runtime.generate_run import claim_output
+from pipeline.runtime.generator import GeneratorArgs
+from pipeline.runtime.generator_pool import GeneratorPool
+from pipeline.runtime.hub import HubAddress, start_hub
+from pipeline.runtime.stopping import stop_on_sigterm
 from pipeline.samples import SampleSet, verify
 
 ROWS, PART_ROWS = 200, 5
@@ -101,3 +108,29 @@ def test_a_node_joins_and_another_dies_with_its_worker(cluster: Cluster, checkpo
     assert content(output) == expected
     assert verify(str(output)).ok
     cluster.remove_node(other)
+
+
+def test_workers_that_cannot_start_end_the_job_with_the_reason(
+    cluster: Cluster, checkpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatch, "MAX_DEATHS_IN_A_ROW", 2)
+    node = cluster.add_node(num_cpus=2)
+    (job,) = one_output_each(parse_generate([*arguments(checkpoint, tmp_path / "samples"), "--num-workers", "2"]).job)
+    plan = claim_output(plan_generation(job))
+    args = GeneratorArgs(
+        name="",
+        checkpoint=plan.origin.checkpoint,
+        spec=plan.spec,
+        conditions="",
+        output=plan.config.output,
+        provenance=plan.run_spec(),
+        fence=None,
+        hub=HubAddress("a hub that is gone"),
+    )
+    pool = GeneratorPool(plan.config, args, len(plan.open_parts))
+    hub = start_hub("generate", 0, 0).handle
+    with stop_on_sigterm() as stop, pytest.raises(SwissrollError, match=r"5 workers died in a row .*a hub that is gone"):
+        dispatch.Dispatch(plan, [], pool, hub).run(stop)
+    assert (pool.deaths, pool.places) == (5, 2)
+    assert "did not start" in " ".join(ray.get(hub.view.remote(), timeout=30).messages)
+    cluster.remove_node(node)

@@ -166,8 +166,28 @@ def test_prune_keeps_the_newest(tmp_path: Path) -> None:
     for step in (1, 2, 3):
         state.step = step
         _save(tmp_path, state)
-    assert len(prune(str(tmp_path), keep=2)) == 1
+    assert len(prune(str(tmp_path), keep=2, step=3)) == 1
     assert [url[-1] for url in checkpoint_urls(str(tmp_path))] == ["3", "2"]
+
+
+def test_prune_never_removes_the_step_just_saved_for_later_ones_that_could_not_be_read(tmp_path: Path) -> None:
+    state = _trained(LABELLED, 1)
+    for step in (1, 2, 3, 8, 9):
+        state.step = step
+        _save(tmp_path, state)
+    for step in (2, 8):  # as a killed writer leaves them
+        (tmp_path / f"checkpoints/step-{step:09d}/checkpoint.json").unlink()
+    assert [url[-1] for url in prune(str(tmp_path), keep=1, step=3)] == ["1", "2"]
+    assert sorted(folder.name[-1] for folder in (tmp_path / "checkpoints").iterdir()) == ["3", "8", "9"]
+
+
+def test_a_checkpoint_of_another_format_is_refused_and_not_passed_over(tmp_path: Path) -> None:
+    url = Path(_save(tmp_path, _trained(LABELLED, 1)))
+    record = json.loads((url / "checkpoint.json").read_text())
+    (url / "checkpoint.json").write_text(json.dumps(record | {"format_version": 1}))
+    for look in (latest_good, resolve):
+        with pytest.raises(ConfigError, match=r"checkpoint format 1, expected 2: made by another version .*step-000000001"):
+            look(str(tmp_path))
 
 
 def test_resolve_names_what_is_missing(tmp_path: Path) -> None:
