@@ -25,7 +25,7 @@ from pipeline.runtime import dispatch
 from pipeline.runtime.generate_run import claim_output
 from pipeline.runtime.generator import GeneratorArgs
 from pipeline.runtime.generator_pool import GeneratorPool
-from pipeline.runtime.hub import HubAddress, start_hub
+from pipeline.runtime.hub import HubAddress, HubView, start_hub
 from pipeline.runtime.stopping import stop_on_sigterm
 from pipeline.samples import SampleSet, verify
 
@@ -132,5 +132,6 @@ def test_workers_that_cannot_start_end_the_job_with_the_reason(
     with stop_on_sigterm() as stop, pytest.raises(SwissrollError, match=r"5 workers died in a row .*a hub that is gone"):
         dispatch.Dispatch(plan, [], pool, hub).run(stop)
     assert (pool.deaths, pool.places) == (5, 2)
-    assert "did not start" in " ".join(ray.get(hub.view.remote(), timeout=30).messages)
+    seen: HubView = ray.get(hub.view.remote(), timeout=30)  # pyright: ignore[reportAssignmentType]
+    assert "did not start" in " ".join(seen.messages)
     cluster.remove_node(node)
