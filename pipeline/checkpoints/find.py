@@ -29,7 +29,7 @@ def step_of(checkpoint_url: str) -> int:
 
 def _folders(run_url: str) -> dict[str, bool]:
     """Whether each checkpoint folder has its record, newest first."""
-    above = storage.join(run_url, "checkpoints") + "/"
+    above = storage.join(storage.absolute_url(run_url), "checkpoints") + "/"  # as listings spell it
     found: dict[str, bool] = {}
     for item in storage.list_objects(above.rstrip("/"), recursive=True):
         name, _, file = item.url.removeprefix(above).partition("/")

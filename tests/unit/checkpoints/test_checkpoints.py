@@ -52,7 +52,7 @@ def _trained(config: ModelConfig, steps: int) -> TrainState:
     return state
 
 
-def _save(run: Path, state: TrainState) -> str:
+def _save(run: Path | str, state: TrainState) -> str:
     return save_checkpoint(
         str(run),
         step=state.step,
@@ -168,6 +168,17 @@ def test_prune_keeps_the_newest(tmp_path: Path) -> None:
         _save(tmp_path, state)
     assert len(prune(str(tmp_path), keep=2, step=3)) == 1
     assert [url[-1] for url in checkpoint_urls(str(tmp_path))] == ["3", "2"]
+
+
+def test_checkpoints_are_found_however_the_run_is_spelled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = _trained(LABELLED, 1)
+    monkeypatch.chdir(tmp_path)
+    for run in ("run", "./run/", f"file://{tmp_path}/run", "memory://bucket/a//run", "memory://bucket/run/"):
+        for step in (1, 2):
+            state.step = step
+            _save(run, state)
+        assert [url[-1] for url in checkpoint_urls(run)] == ["2", "1"], run
+        assert [url[-1] for url in prune(run, keep=1, step=2)] == ["1"]
 
 
 def test_prune_never_removes_the_step_just_saved_for_later_ones_that_could_not_be_read(tmp_path: Path) -> None:
