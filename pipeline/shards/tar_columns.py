@@ -80,8 +80,8 @@ def _sizes(headers: NDArray[np.uint8]) -> NDArray[np.int64] | None:
         return None
     is_posix = (headers[:, 257:263] == np.frombuffer(b"ustar\0", np.uint8)).all(axis=1)
     has_prefix = is_posix & (headers[:, 345] != 0)
-    # A name that fills its field, and a twelfth digit where the size should end, go the careful way.
-    is_ended = (headers[:, 99] == 0) & ((headers[:, 135] == 0) | (headers[:, 135] == ord(" ")))
+    # A name that fills its field, and a digit where size and checksum should end, go the careful way.
+    is_ended = (headers[:, 99] == 0) & np.isin(headers[:, [135, 154, 155]], (0, ord(" "))).all(axis=1)
     return sizes if is_ended.all() and not has_prefix.any() else None
 
 
