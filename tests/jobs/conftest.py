@@ -62,7 +62,8 @@ class Scraped:
 def training(alone: Place, shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Scraped:
     """Training on a local Ray, undisturbed."""
     run = tmp_path_factory.mktemp("undisturbed") / "run"
-    return scraped(alone, run, "train.py", *TRAIN, "--data", shards, "--run-dir", run)
+    # One checkpoint, at the end: on a slow day the preset's clock would add others on the way.
+    return scraped(alone, run, "train.py", *TRAIN, "--data", shards, "--run-dir", run, "--checkpoint-every-s", 1000)
 
 
 @pytest.fixture(scope="session")
