@@ -1,6 +1,5 @@
 """Mending a damaged sample set: what is broken is made again, and must come out with the digest that was committed."""
 
-import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from pipeline import storage
 from pipeline.errors import ConfigError, CorruptDataError, PermanentStorageError
 from pipeline.generation.making import PartMaker
 from pipeline.generation.spec import GenerationSpec
-from pipeline.samples import PartRange, PartRecord, SampleSet, VerifyReport, load_origin
+from pipeline.samples import PartRange, PartRecord, SampleSet, VerifyReport, load_origin, part_digest
 from pipeline.samples.mending import mend_manifest, mend_run_spec, set_aside
 
 
@@ -71,7 +70,7 @@ def _is_broken(samples: SampleSet, record: PartRecord) -> bool:
         data = storage.read_bytes(storage.join(samples.data_url, record.name))
     except PermanentStorageError:
         return True
-    return hashlib.sha256(data).hexdigest() != record.sha256
+    return part_digest(data) != record.xxh3_128
 
 
 def _maker(samples: SampleSet) -> PartMaker:
@@ -93,8 +92,8 @@ def _make_again(samples: SampleSet, maker: PartMaker, record: PartRecord) -> str
     """What is wrong with the part that was made again; None if it was right and is in place."""
     part = PartRange(record.first, record.rows)
     data = maker.encode(part, maker.sample(part))
-    sha256 = hashlib.sha256(data).hexdigest()
-    if sha256 != record.sha256:
-        return f"made again it has SHA-256 {sha256}, expected {record.sha256}: another kind of machine, or other versions"
+    digest = part_digest(data)
+    if digest != record.xxh3_128:
+        return f"made again it has XXH3-128 {digest}, expected {record.xxh3_128}: another kind of machine, or other versions"
     storage.put_replace(storage.join(samples.data_url, record.name), data)
     return None

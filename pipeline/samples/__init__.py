@@ -6,7 +6,7 @@ One sample set is one folder:
     origin.json                     where the checkpoint was found when the first job started
     goals/{num_samples}             empty objects: how many rows were asked for; the largest counts
     data/part-{first}.parquet    the rows from `first` on (or .tar, with data/index.json); written once
-    commits/{first}-{last}.{bytes}.{sha256}.{parquet|tar}    empty objects: one listing is the whole ledger, no part is read
+    commits/{first}-{last}.{bytes}.{xxh3_128}.{parquet|tar}    empty objects: one listing is the whole ledger, no part is read
     manifest.json                   published when rows 0..N-1 are committed; what readers follow
     README.md, contact-sheet.png    the dataset card
 
@@ -14,7 +14,7 @@ Whoever makes a part, and however often, its bytes and its name are the same; no
 """
 
 from pipeline.samples.card import dataset_card
-from pipeline.samples.ledger import PartRange, PartRecord, PartSuffix, commit_name, open_ranges, parse_commit_name
+from pipeline.samples.ledger import PartRange, PartRecord, PartSuffix, commit_name, open_ranges, parse_commit_name, part_digest
 from pipeline.samples.manifest import Manifest, load_manifest
 from pipeline.samples.origin import Origin, load_origin
 from pipeline.samples.part import PartRows, encode_part
@@ -42,6 +42,7 @@ __all__ = [
     "open_ranges",
     "parquet_schema",
     "parse_commit_name",
+    "part_digest",
     "read_samples",
     "verify",
 ]

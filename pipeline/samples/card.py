@@ -59,7 +59,7 @@ In these examples `folder` is the path of the folder that holds this file.
 
 ## How to trust it
 
-`manifest.json` lists every part with its rows, its size in bytes and its SHA-256 digest; a file in `data/` that it does not
+`manifest.json` lists every part with its rows, its size in bytes and its XXH3-128 digest; a file in `data/` that it does not
 list is no part of the set. The program that wrote this folder checks all of it, every image included, with
 `python jobs/verify.py FOLDER`.
 """

@@ -14,7 +14,7 @@ from PIL import Image
 
 from pipeline import storage
 from pipeline.errors import CommitConflict, CorruptDataError, PermanentStorageError
-from pipeline.samples.ledger import PartRecord, commit_name, gaps, in_order, parse_commit_name, parse_part_name
+from pipeline.samples.ledger import PartRecord, commit_name, gaps, in_order, parse_commit_name, parse_part_name, part_digest
 from pipeline.samples.manifest import load_manifest, manifest_url
 from pipeline.samples.part import decode_part, part_problems
 from pipeline.samples.reading import samples_of
@@ -187,9 +187,11 @@ def check_part(
         findings.add(f"{where}: {error}")
         findings.broken.add(record)
         return
-    sha256 = hashlib.sha256(data).hexdigest()
-    if (len(data), sha256) != (record.size_bytes, record.sha256):
-        findings.add(f"{where}: got {len(data)} bytes with SHA-256 {sha256}, expected {record.size_bytes} with {record.sha256}")
+    digest = part_digest(data)
+    if (len(data), digest) != (record.size_bytes, record.xxh3_128):
+        findings.add(
+            f"{where}: got {len(data)} bytes with XXH3-128 {digest}, expected {record.size_bytes} with {record.xxh3_128}"
+        )
         findings.broken.add(record)
         return  # what is damaged is not worth parsing
     try:

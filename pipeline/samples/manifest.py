@@ -47,7 +47,7 @@ class Manifest:
                             "first": part.first,
                             "rows": part.rows,
                             "size_bytes": part.size_bytes,
-                            "sha256": part.sha256,
+                            "xxh3_128": part.xxh3_128,
                         }
                         for part in self.parts
                     ],
@@ -70,7 +70,7 @@ class Manifest:
                     first=part["first"],
                     rows=part["rows"],
                     size_bytes=part["size_bytes"],
-                    sha256=part["sha256"],
+                    xxh3_128=part["xxh3_128"],
                     suffix=part["path"].rpartition(".")[2],
                 )
                 for part in read["parts"]

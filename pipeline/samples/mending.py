@@ -1,11 +1,10 @@
 """Mending the small files of a sample set from what is left of the others; nothing is ever deleted for good."""
 
-import hashlib
 import json
 
 from pipeline import storage
 from pipeline.errors import CorruptDataError, PermanentStorageError
-from pipeline.samples.ledger import PartRecord, commit_name, in_order, parse_commit_name
+from pipeline.samples.ledger import PartRecord, commit_name, in_order, parse_commit_name, part_digest
 from pipeline.samples.manifest import load_manifest, manifest_url
 from pipeline.samples.part import decode_part
 from pipeline.samples.run_spec import parse_spec, run_url, spec_bytes
@@ -31,7 +30,7 @@ def mend_run_spec(url: str) -> list[str]:
         part_url = storage.join(url, "data", record.name)
         try:
             data = storage.read_bytes(part_url)
-            if record.suffix != "parquet" or hashlib.sha256(data).hexdigest() != record.sha256:
+            if record.suffix != "parquet" or part_digest(data) != record.xxh3_128:
                 continue
             metadata = decode_part(data, part_url).schema.metadata or {}
             content = spec_bytes(json.loads(metadata[PROVENANCE_KEY]))

@@ -6,14 +6,16 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import xxhash
 from numpy.typing import NDArray
 
 from pipeline.errors import CorruptDataError
 from pipeline.samples.ledger import MAX_SAMPLES, PartSuffix
-from pipeline.samples.schema import PROVENANCE_KEY, parquet_schema, raw_shape
+from pipeline.samples.schema import PROVENANCE_KEY, canonical_json, parquet_schema, raw_shape
 from pipeline.samples.tar_part import PROVENANCE_SHA256_KEY, decode_tar, encode_tar, provenance_sha256, samples_in_tar
 
 _ROW_GROUP_ROWS = 1024
+_RAW_DIGEST_KEY = b"swissroll.xxh3_128"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,18 +83,22 @@ def encode_part(rows: PartRows, provenance: Mapping[str, object], suffix: PartSu
         columns.append(pa.array(rows.keys, pa.string()))
     plain = ["index", "label", *(["key"] if rows.keys is not None else [])]
     # Encoded images are compressed already, and raw pixels are for those who want speed. Statistics on images would copy whole
-    # ones into the footer. Checksums of pages find damage in a part that is not committed yet: the ledger has no digest of it.
+    # ones into the footer. The ledger has no digest of a part that is not committed yet: checksums of pages find damage in it,
+    # which for raw pixels would take as long as all else, so that these have a faster digest of their own in the footer.
     image_codecs = {"image.bytes": "NONE", "image.path": "ZSTD"} if raw is None else {"pixels": "NONE"}
+    table = pa.Table.from_arrays(columns, schema=schema)
+    if raw is not None:
+        table = table.replace_schema_metadata({**(schema.metadata or {}), _RAW_DIGEST_KEY: _raw_digest(table)})
     sink = pa.BufferOutputStream()
     pq.write_table(
-        pa.Table.from_arrays(columns, schema=schema),
+        table,
         sink,
         row_group_size=_ROW_GROUP_ROWS,
         compression=dict.fromkeys(plain, "ZSTD") | image_codecs,  # pyright: ignore[reportArgumentType]
         use_dictionary=False,
         write_statistics=plain,  # pyright: ignore[reportArgumentType]
         sorting_columns=[pq.SortingColumn(0)],
-        write_page_checksum=True,
+        write_page_checksum=raw is None,
     )
     return memoryview(sink.getvalue()).cast("B")
 
@@ -159,7 +165,11 @@ def part_problems(table: pa.Table, *, first: int, rows: int, provenance: Mapping
         )
     if shape is not None:
         nulls = table["pixels"].null_count
-        return [*problems, f"got {nulls} rows without pixels, expected none"] if nulls else problems
+        if nulls:
+            problems.append(f"got {nulls} rows without pixels, expected none")
+        elif found.get(_RAW_DIGEST_KEY) != _raw_digest(table):
+            problems.append("got pixels, labels or keys other than those that were written")
+        return problems
     for column in ("bytes", "path"):
         if nulls := image_column(table, column).null_count:
             problems.append(f"got {nulls} rows without image {column}, expected none")
@@ -174,6 +184,16 @@ def image_column(table: pa.Table, name: str) -> pa.ChunkedArray:
     """The field `bytes` or `path` of the image column; null where the whole image is null."""
     chunks = [chunk.flatten()[chunk.type.get_field_index(name)] for chunk in table["image"].chunks]
     return pa.chunked_array(chunks, table.schema.field("image").type.field(name).type)
+
+
+def _raw_digest(table: pa.Table) -> bytes:
+    """XXH3-128 of the pixels, labels and keys, in hex."""
+    digest = xxhash.xxh3_128()
+    for chunk in table["pixels"].chunks:
+        width = chunk.type.byte_width
+        digest.update(memoryview(chunk.buffers()[1])[chunk.offset * width : (chunk.offset + len(chunk)) * width])
+    digest.update(canonical_json({name: table[name].to_pylist() for name in ("label", "key") if name in table.schema.names}))
+    return digest.hexdigest().encode()
 
 
 def _columns(schema: pa.Schema) -> str:

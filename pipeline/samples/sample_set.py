@@ -17,6 +17,7 @@ from pipeline.samples.ledger import (
     in_order,
     parse_commit_name,
     parse_part_name,
+    part_digest,
     part_name,
 )
 from pipeline.samples.manifest import Manifest, manifest_url
@@ -225,7 +226,7 @@ class SampleSet:
 
 
 def _record(first: int, rows: int, data: bytes | memoryview, suffix: PartSuffix) -> PartRecord:
-    return PartRecord(first=first, rows=rows, size_bytes=len(data), sha256=hashlib.sha256(data).hexdigest(), suffix=suffix)
+    return PartRecord(first=first, rows=rows, size_bytes=len(data), xxh3_128=part_digest(data), suffix=suffix)
 
 
 def _put_if_other(url: str, data: bytes) -> None:

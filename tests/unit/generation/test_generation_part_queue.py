@@ -9,7 +9,7 @@ from pipeline.samples import PartRange, PartRecord
 
 
 def record(first: int, rows: int) -> PartRecord:
-    return PartRecord(first=first, rows=rows, size_bytes=1, sha256="a" * 64)
+    return PartRecord(first=first, rows=rows, size_bytes=1, xxh3_128="a" * 32)
 
 
 def queue(*parts: PartRange, max_failures: int = 2, max_deaths: int = 5) -> PartQueue:

@@ -9,8 +9,8 @@ from pipeline.samples import PartRange, PartRecord, commit_name, open_ranges, pa
 
 
 def record(first: int, rows: int) -> PartRecord:
-    digest = hashlib.sha256(f"{first} {rows}".encode()).hexdigest()
-    return PartRecord(first=first, rows=rows, size_bytes=100 + rows, sha256=digest)
+    digest = hashlib.sha256(f"{first} {rows}".encode()).hexdigest()[:32]
+    return PartRecord(first=first, rows=rows, size_bytes=100 + rows, xxh3_128=digest)
 
 
 records = st.builds(
@@ -18,7 +18,7 @@ records = st.builds(
     first=st.integers(0, 10**11),
     rows=st.integers(1, 10**9),
     size_bytes=st.integers(0, 10**15 - 1),
-    sha256=st.text("0123456789abcdef", min_size=64, max_size=64),
+    xxh3_128=st.text("0123456789abcdef", min_size=32, max_size=32),
     suffix=st.sampled_from(["parquet", "tar"]),
 )
 
@@ -132,7 +132,7 @@ def test_two_commits_for_one_row_are_a_conflict(ledger: tuple[int, int, list[Par
     num_samples, part_rows, committed = ledger
     committed = [*committed, *(record(*span) for span in open_ranges(num_samples, part_rows, committed))]
     first = data.draw(st.integers(0, num_samples - 1))
-    twice = PartRecord(first=first, rows=data.draw(st.integers(1, num_samples - first)), size_bytes=1, sha256="0" * 64)
+    twice = PartRecord(first=first, rows=data.draw(st.integers(1, num_samples - first)), size_bytes=1, xxh3_128="0" * 32)
     with pytest.raises(CommitConflict, match="expected one"):
         open_ranges(num_samples, part_rows, data.draw(st.permutations([*committed, twice])))
 
@@ -155,11 +155,11 @@ def test_numbers_out_of_range_are_named(num_samples: int, part_rows: int):
         {"rows": 0},
         {"first": 10**12},
         {"size_bytes": -1},
-        {"sha256": "a" * 63},
-        {"sha256": "A" * 64},
+        {"xxh3_128": "a" * 31},
+        {"xxh3_128": "A" * 32},
         {"suffix": "zip"},
     ],
 )
 def test_a_record_that_cannot_be_is_refused(fields: dict[str, object]):
     with pytest.raises(ConfigError, match="PartRecord"):
-        PartRecord(**({"first": 0, "rows": 1, "size_bytes": 1, "sha256": "a" * 64} | fields))  # type: ignore[arg-type]
+        PartRecord(**({"first": 0, "rows": 1, "size_bytes": 1, "xxh3_128": "a" * 32} | fields))  # type: ignore[arg-type]
