@@ -4,6 +4,7 @@ from pipeline.generation.conditions import load_conditions
 from pipeline.generation.encode import ImageFormat, encode_png, encoder
 from pipeline.generation.labels import LabelRule, parse_labels
 from pipeline.generation.making import PartMaker
+from pipeline.generation.part_deadline import PartDeadline
 from pipeline.generation.part_queue import PartQueue
 from pipeline.generation.sampling import ImageSampler
 from pipeline.generation.spec import GenerationSpec, Layout, Precision
@@ -15,6 +16,7 @@ __all__ = [
     "ImageSampler",
     "LabelRule",
     "Layout",
+    "PartDeadline",
     "PartMaker",
     "PartQueue",
     "Precision",

@@ -54,6 +54,11 @@ class PartQueue:
         if rest > 0:
             self._open.appendleft(PartRange(record.last + 1, rest))
 
+    def put_back(self, part: PartRange) -> None:
+        """Puts a part back at the head of the line that is not to blame for what happened to its worker."""
+        self._flying.discard(part)
+        self._open.appendleft(part)
+
     def failed(self, part: PartRange, reason: str, *, worker_died: bool = False, hopeless: bool = False) -> bool:
         """Puts a part back at the end of the line, or gives it up; returns whether it will be tried again.
 

@@ -66,6 +66,9 @@ class GenerateConfig:
     """Where samplers run; auto takes GPUs where the cluster has some."""
     max_part_failures: int = 3
     """Times a part is tried again, on any worker, before the job gives up on it and goes on with the others."""
+    part_timeout_s: float = 600.0
+    """Seconds after which a worker that does not finish a part is taken for stuck: it is killed, and others make its parts.
+    Never before ten times what the slowest part so far took, or an hour without a new image before the first is made."""
     max_failed_parts: int = 10
     """Parts that may be given up before the job stops."""
     sole_writer: bool = False
@@ -79,6 +82,8 @@ class GenerateConfig:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"{name} must be at least 1, got {value}")
+        if not self.part_timeout_s > 0:
+            raise ConfigError(f"part_timeout_s must be above 0, got {self.part_timeout_s}")
         if self.num_samples < 0:
             raise ConfigError(f"num_samples must be at least 1, got {self.num_samples}")
         for name in ("seed", "max_part_failures", "max_failed_parts"):

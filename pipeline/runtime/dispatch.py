@@ -1,6 +1,7 @@
 """Handing the open parts of a run to its samplers, two at a time each, until none is left."""
 
 import time
+from typing import NamedTuple
 
 import ray
 from ray import ObjectRef
@@ -8,10 +9,10 @@ from ray.actor import ActorHandle
 from ray.exceptions import RayError, RayTaskError
 
 from pipeline.errors import CommitConflict, ConfigError, CorruptDataError, PermanentStorageError, SwissrollError
-from pipeline.generation import PartQueue
+from pipeline.generation import PartDeadline, PartQueue
 from pipeline.plans.generate_plan import GeneratePlan
 from pipeline.runtime.asking import HUB_TIMEOUT_S
-from pipeline.runtime.generator_pool import GeneratorPool, Worker
+from pipeline.runtime.generator_pool import START_LIMIT_S, GeneratorPool, Worker
 from pipeline.runtime.hub import HubView, value_of
 from pipeline.runtime.stopping import StopRequest
 from pipeline.samples import PartRange, PartRecord
@@ -20,6 +21,7 @@ from pipeline.telemetry import (
     PART_COMMITTED_BYTES,
     PARTS_COMMITTED,
     ROWS_COMMITTED,
+    WORKERS_HUNG,
     ProgressPoint,
     RateWindow,
     RunRate,
@@ -30,9 +32,20 @@ RECENT_S = 10.0
 MAX_DEATHS = 10
 """Times a part is tried again after the worker that was at it died."""
 MAX_DEATHS_IN_A_ROW = 20
-"""Workers that may die, or not start, one after another without a part done in between; twice their number where that is
+"""Workers that may die, hang or not start, one after another without a part done in between; twice their number where that is
 more, as a node may take all of them with it."""
 _PERMANENT = (ConfigError, CorruptDataError, PermanentStorageError, CommitConflict)
+
+
+class _Call(NamedTuple):
+    """A part that a worker is at."""
+
+    part: PartRange
+    worker: Worker
+    actor: ActorHandle
+    """Not the worker's any more once it is made anew."""
+    began_s: float
+    """By the deadline's clock."""
 
 
 class Dispatch:
@@ -48,7 +61,10 @@ class Dispatch:
     def __init__(self, plan: GeneratePlan, committed: list[PartRecord], pool: GeneratorPool, hub: ActorHandle) -> None:
         self._plan, self._pool, self._hub = plan, pool, hub
         self.queue = PartQueue(plan.open_parts, max_failures=plan.config.max_part_failures, max_deaths=MAX_DEATHS)
-        self._flying: dict[ObjectRef, tuple[PartRange, Worker, ActorHandle]] = {}
+        self._deadline = PartDeadline(plan.config.part_timeout_s, plan.spec.part_rows, plan.spec.batch_rows)
+        self._flying: dict[ObjectRef, _Call] = {}
+        """Those of each worker in the order in which it works on them."""
+        self._images = self._hung = 0
         self._parts, self._bytes = len(committed), sum(record.size_bytes for record in committed)
         self.rows = sum(record.rows for record in committed)
         self.pace: RunRate | None = None
@@ -65,7 +81,7 @@ class Dispatch:
         """
         self._say_committed()
         while not self.queue.finished and not stop.is_set():
-            self._pool.look_around(len(self.queue))
+            self._look_around()
             while len(self.queue) and (worker := self._pool.idle()) is not None:
                 part = self.queue.take()
                 assert part is not None
@@ -73,7 +89,8 @@ class Dispatch:
                     self._began_s = time.monotonic()
                     self.pace = RunRate(self._began_s)
                 worker.calls += 1
-                self._flying[worker.actor.make_part.remote(part)] = part, worker, worker.actor
+                ref = worker.actor.make_part.remote(part)
+                self._flying[ref] = _Call(part, worker, worker.actor, self._deadline.clock_s)
             waiting = [*self._flying, *self._pool.starting()]
             if not waiting:
                 time.sleep(0.1)  # all workers are dead, and have to wait before they are made anew
@@ -85,12 +102,24 @@ class Dispatch:
                     self._hub.say.remote(f"warning: a worker did not start ({_reason(error)})")
                     self._count_death(_reason(error))
 
+    def _look_around(self) -> None:
+        """Follows the cluster, and takes workers that hang for lost."""
+        self._deadline.look(time.monotonic(), self._images)
+        for ref, call in list(self._flying.items()):
+            if ref in self._flying and self._deadline.overdue(call.began_s) and not _answered(ref):
+                self._hangs(ref)
+        for name in self._pool.late():
+            why = "there is no room for it, or it hangs"
+            self._hub.say.remote(f"warning: {name} has not come up in {START_LIMIT_S:.0f} s: {why}; it is made anew")
+        self._pool.look_around(len(self.queue))
+
     def point(self, view: HubView) -> ProgressPoint | None:
         """Returns where the job is, for the progress bar; None until the first images are there.
 
         Images count when they are sampled, but no part counts for more than its rows, and 100% is committed.
         """
         now, generated = time.monotonic(), int(value_of(view.values, IMAGES_GENERATED.series()))
+        self._images = generated
         self._recent.observe(now, generated)
         if not generated or self.pace is None:
             return None
@@ -101,7 +130,7 @@ class Dispatch:
         return ProgressPoint(done=min(total, max(rows, sampled)), total=total, images_per_s=images_per_s)
 
     def _landed(self, ref: ObjectRef) -> None:
-        part, worker, actor = self._flying.pop(ref)
+        part, worker, actor, began_s = self._flying.pop(ref)
         if worker.actor is actor:
             worker.calls -= 1
         try:
@@ -110,6 +139,7 @@ class Dispatch:
             self._failed(part, worker, actor, error)
             return
         worker.deaths = self._deaths_in_a_row = 0
+        self._deadline.completed(part.rows, began_s)
         self.queue.done(part, record)
         self._parts, self._bytes, self.rows = self._parts + 1, self._bytes + record.size_bytes, self.rows + record.rows
         self._say_committed()
@@ -132,18 +162,43 @@ class Dispatch:
             raise cause
         reason = str(cause) if isinstance(cause, SwissrollError) else _reason(error)
         is_first_call = died and self._pool.died(worker, actor)
-        again = self.queue.failed(part, reason, worker_died=died, hopeless=hopeless)
+        self._put_back(part, reason, worker_died=died, hopeless=hopeless)
+        if is_first_call:  # the others that a worker was at fail one by one
+            self._count_death(reason)
+
+    def _hangs(self, ref: ObjectRef) -> None:
+        """Kills a worker that does not answer and gives what it was at to others; should it wake up, it commits the same.
+
+        The part that it hangs in is its oldest. Another one waits behind that, or is held up with it: it is not to blame.
+        """
+        part, worker, actor, began_s = self._flying.pop(ref)
+        for other in [other for other, call in self._flying.items() if call.actor is actor and not _answered(other)]:
+            self.queue.put_back(self._flying.pop(other).part)
+        waited_s, limit_s = self._deadline.waited_s(began_s), self._deadline.limit_s
+        reason = f"no answer from {worker.name} in {waited_s:.0f} s, expected one in {limit_s:.0f} s: it hung and was killed"
+        if self._pool.died(worker, actor):
+            self._hung += 1
+            self._hub.commit.remote(WORKERS_HUNG.name, self._hung)
+        # A failure and not a death: one that hangs worker after worker is found out in a few tries, each of them long.
+        self._put_back(part, reason, worker_died=False, hopeless=False)
+        self._count_death(reason)
+
+    def _put_back(self, part: PartRange, reason: str, *, worker_died: bool, hopeless: bool) -> None:
+        """Has a part tried again, or gives it up where it failed too often."""
+        again = self.queue.failed(part, reason, worker_died=worker_died, hopeless=hopeless)
         rows = f"rows {part.first} to {part.first + part.rows - 1}"
         self._hub.say.remote(f"warning: {rows} failed ({reason}); {'trying again' if again else 'given up'}")
         if len(self.queue.given_up) > self._plan.config.max_failed_parts:
             raise SwissrollError(f"{len(self.queue.given_up)} parts failed for good, the last one: {rows}: {reason}")
-        if is_first_call:  # the others that a worker was at fail one by one
-            self._count_death(reason)
 
     def _count_death(self, reason: str) -> None:
         self._deaths_in_a_row += 1
         if self._deaths_in_a_row > max(MAX_DEATHS_IN_A_ROW, 2 * self._pool.places):
             raise SwissrollError(f"{self._deaths_in_a_row} workers died in a row and no part was made; the last: {reason}")
+
+
+def _answered(ref: ObjectRef) -> bool:
+    return bool(ray.wait([ref], timeout=0)[0])
 
 
 def _reason(error: RayError) -> str:

@@ -1,7 +1,7 @@
 """The sampler actors of a run: as many as the cluster has room for, replaced when they die, added and dropped as it changes."""
 
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import cast
 
 import ray
@@ -17,6 +17,9 @@ from pipeline.runtime.session import fitting_cpus, total
 
 CALLS_PER_WORKER = 2  # one samples while the other encodes and commits
 LOOK_EVERY_S = 5.0
+START_LIMIT_S = 3600.0
+"""After which a worker that has not come up is made anew: one that hangs looks like one that waits for room, which loses
+nothing by it."""
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 30.0
 
 
@@ -28,11 +31,13 @@ class Worker:
     actor: ActorHandle
     starting: ObjectRef | None
     """Answers once the actor lives; until then it gets no work, so a place without room holds nothing up."""
+    made_s: float
+    """Monotonic time when the actor was made."""
     calls: int = 0
     """Parts it is at work on."""
     deaths: int = 0
     """In a row, without a part done in between."""
-    dead_until_s: float = field(default=0.0)
+    dead_until_s: float = 0.0
     """Monotonic time before which it is not made anew."""
 
 
@@ -90,14 +95,14 @@ class GeneratorPool:
 
         Args:
             worker: Whose actor it was.
-            actor: The actor that died; not necessarily the present one: its calls fail one by one.
+            actor: The actor that died, or hangs; not necessarily the present one: its calls fail one by one.
         """
         if worker not in self.workers or worker.actor is not actor:
             return False
-        ray.kill(actor)  # it may only have been out of reach
+        ray.kill(actor)  # it may only have been out of reach; one that hangs is killed by its node's raylet
         self.deaths += 1
         pause_s = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2**worker.deaths)
-        worker.deaths, worker.calls = worker.deaths + 1, 0
+        worker.deaths += 1
         worker.dead_until_s = time.monotonic() + pause_s
         self.workers.remove(worker)
         self._dead.append(worker)
@@ -112,7 +117,7 @@ class GeneratorPool:
         now = time.monotonic()
         for worker in [worker for worker in self._dead if worker.dead_until_s <= now]:
             self._dead.remove(worker)
-            worker.actor, worker.starting = self._start(worker.name)
+            self._make_anew(worker)
             self.workers.append(worker)
         if self._config.num_workers is not None or now - self._looked_s < LOOK_EVERY_S:
             return
@@ -125,6 +130,15 @@ class GeneratorPool:
             ray.kill(worker.actor)  # its node went away: it would wait for room for ever
             self.workers.remove(worker)
 
+    def late(self) -> list[str]:
+        """Makes the workers anew that have not come up for long, and returns their names."""
+        limit_s = time.monotonic() - START_LIMIT_S
+        late = [worker for worker in self.workers if worker.starting is not None and worker.made_s < limit_s]
+        for worker in late:
+            ray.kill(worker.actor)
+            self._make_anew(worker)
+        return [worker.name for worker in late]
+
     def _wanted(self) -> int:
         if self._config.num_workers is not None:
             return self._config.num_workers
@@ -134,7 +148,11 @@ class GeneratorPool:
     def _new(self) -> Worker:
         name = f"generator-{self._made}"
         self._made += 1
-        return Worker(name, *self._start(name))
+        return Worker(name, *self._start(name), time.monotonic())
+
+    def _make_anew(self, worker: Worker) -> None:
+        worker.actor, worker.starting = self._start(worker.name)
+        worker.made_s, worker.calls = time.monotonic(), 0
 
     def _start(self, name: str) -> tuple[ActorHandle, ObjectRef]:
         actor = ray.remote(Generator).options(

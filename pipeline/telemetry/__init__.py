@@ -26,6 +26,7 @@ from pipeline.telemetry.declarations import (
     TRAIN_STEP_SECONDS,
     TRAINER_DATA_WAIT_SECONDS,
     WORKER_RESTARTS,
+    WORKERS_HUNG,
     metrics_of,
 )
 from pipeline.telemetry.exporter import GENERATE_METRICS_PORT, PORTS_TRIED, TRAIN_METRICS_PORT, Exporter
@@ -71,6 +72,7 @@ __all__ = [
     "TRAIN_METRICS_PORT",
     "TRAIN_STEP",
     "TRAIN_STEP_SECONDS",
+    "WORKERS_HUNG",
     "WORKER_RESTARTS",
     "Exporter",
     "HubState",

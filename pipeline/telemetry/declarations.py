@@ -167,6 +167,14 @@ TARGET_ROWS = Metric(
     jobs=("generate",),
 )
 
+WORKERS_HUNG = Metric(
+    name="swissroll_workers_hung_total",
+    kind="counter",
+    unit="workers",
+    help="Generators killed since the job's process started because they did not finish a part in time.",
+    source="committed",
+    jobs=("generate",),
+)
 WORKER_RESTARTS = Metric(
     name="swissroll_worker_restarts_total",
     kind="counter",
@@ -210,6 +218,7 @@ ALL_METRICS: tuple[Metric, ...] = (
     STORAGE_TIMEOUTS,
     STORAGE_READ_BYTES,
     RANGE_CACHE_REQUESTS,
+    WORKERS_HUNG,
     WORKER_RESTARTS,
     JOB_INFO,
 )

@@ -85,15 +85,20 @@ class Job:
                 self._fail(f"was waited for in vain: {what}")
             time.sleep(0.02)
 
-    def signal(self, number: signal.Signals) -> None:
-        """A signal to the command itself."""
-        self._process.send_signal(number)
+    def signal_worker(self, title: str, number: signal.Signals) -> int:
+        """A signal to one process of the local Ray, by the class of its actor; waits for one to be there, returns its pid."""
+        found: list[int] = []
+        self.until(lambda: found.extend(session_members(self._process.pid, f"ray::{title}")) or found, f"a {title}")
+        os.kill(found[0], number)
+        return found[0]
 
     def kill_worker(self, title: str) -> None:
         """SIGKILL to one process of the local Ray, by the class of its actor; waits for one to be there."""
-        found: list[int] = []
-        self.until(lambda: found.extend(session_members(self._process.pid, f"ray::{title}")) or found, f"a {title}")
-        os.kill(found[0], signal.SIGKILL)
+        self.signal_worker(title, signal.SIGKILL)
+
+    def signal(self, number: signal.Signals) -> None:
+        """A signal to the command itself."""
+        self._process.send_signal(number)
 
     def kill_all(self) -> None:
         """SIGKILL to everything in the session, until nothing is left."""

@@ -14,14 +14,15 @@ import torch
 from diffusers.models.unets.unet_2d import UNet2DModel
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from ray.cluster_utils import Cluster
+from ray.exceptions import RayError
 from ray_processes import actor_pids
 
 from pipeline.errors import SwissrollError
 from pipeline.generation import PartMaker
 from pipeline.plans.commands import parse_generate
-from pipeline.plans.generate_plan import plan_generation
+from pipeline.plans.generate_plan import GeneratePlan, plan_generation
 from pipeline.plans.generate_sweep import one_output_each
-from pipeline.runtime import dispatch
+from pipeline.runtime import dispatch, generator_pool
 from pipeline.runtime.generate_run import claim_output
 from pipeline.runtime.generator import GeneratorArgs
 from pipeline.runtime.generator_pool import GeneratorPool
@@ -110,13 +111,12 @@ def test_a_node_joins_and_another_dies_with_its_worker(cluster: Cluster, checkpo
     cluster.remove_node(other)
 
 
-def test_workers_that_cannot_start_end_the_job_with_the_reason(
-    cluster: Cluster, checkpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(dispatch, "MAX_DEATHS_IN_A_ROW", 2)
-    node = cluster.add_node(num_cpus=2)
-    (job,) = one_output_each(parse_generate([*arguments(checkpoint, tmp_path / "samples"), "--num-workers", "2"]).job)
-    plan = claim_output(plan_generation(job))
+def planned(checkpoint: str, output: Path, *flags: str) -> GeneratePlan:
+    (job,) = one_output_each(parse_generate([*arguments(checkpoint, output), *flags]).job)
+    return claim_output(plan_generation(job))
+
+
+def pool_of(plan: GeneratePlan, hub: HubAddress) -> GeneratorPool:
     args = GeneratorArgs(
         name="",
         checkpoint=plan.origin.checkpoint,
@@ -125,9 +125,41 @@ def test_workers_that_cannot_start_end_the_job_with_the_reason(
         output=plan.config.output,
         provenance=plan.run_spec(),
         fence=None,
-        hub=HubAddress("a hub that is gone"),
+        hub=hub,
     )
-    pool = GeneratorPool(plan.config, args, len(plan.open_parts))
+    return GeneratorPool(plan.config, args, len(plan.open_parts))
+
+
+def test_a_worker_that_does_not_come_up_for_long_is_made_anew(
+    cluster: Cluster, checkpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = planned(checkpoint, tmp_path / "samples", "--num-workers", "1", "--no-share-cpus")
+    hub = start_hub("generate", 0, 0)  # lives as long as its handle
+    pool = pool_of(plan, hub.address)
+    (first,) = pool.starting()
+    assert pool.late() == []
+    with monkeypatch.context() as impatient:
+        impatient.setattr(generator_pool, "START_LIMIT_S", 0.0)
+        assert pool.late() == ["generator-0"]
+    (second,) = pool.starting()
+    assert second != first
+    node = cluster.add_node(num_cpus=1)
+    assert ray.wait([second], timeout=PATIENCE_S)[0] == [second]
+    assert pool.started(second) is None
+    assert pool.idle() is not None
+    assert (pool.late(), pool.deaths, pool.places) == ([], 0, 1)
+    with pytest.raises(RayError):
+        ray.get(first, timeout=PATIENCE_S)
+    cluster.remove_node(node)
+
+
+def test_workers_that_cannot_start_end_the_job_with_the_reason(
+    cluster: Cluster, checkpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatch, "MAX_DEATHS_IN_A_ROW", 2)
+    node = cluster.add_node(num_cpus=2)
+    plan = planned(checkpoint, tmp_path / "samples", "--num-workers", "2")
+    pool = pool_of(plan, HubAddress("a hub that is gone"))
     hub = start_hub("generate", 0, 0).handle
     with stop_on_sigterm() as stop, pytest.raises(SwissrollError, match=r"5 workers died in a row .*a hub that is gone"):
         dispatch.Dispatch(plan, [], pool, hub).run(stop)

@@ -18,7 +18,7 @@ def queue(*parts: PartRange, max_failures: int = 2, max_deaths: int = 5) -> Part
 
 @given(
     parts=st.integers(1, 8),
-    events=st.lists(st.sampled_from(["done", "short", "failed", "died", "hopeless"]), max_size=200),
+    events=st.lists(st.sampled_from(["done", "short", "failed", "died", "hopeless", "held up"]), max_size=200),
     workers=st.integers(1, 4),
 )
 def test_every_row_ends_committed_or_given_up(parts: int, events: list[str], workers: int) -> None:
@@ -38,6 +38,8 @@ def test_every_row_ends_committed_or_given_up(parts: int, events: list[str], wor
             rows = part.rows if event == "done" else max(1, part.rows // 2)
             made.done(part, record(part.first, rows))
             committed += range(part.first, part.first + rows)
+        elif event == "held up":
+            made.put_back(part)
         else:
             made.failed(part, event, worker_died=event == "died", hopeless=event == "hopeless")
     lost = [row for part in made.given_up for row in range(part.first, part.first + part.rows)]
@@ -73,3 +75,17 @@ def test_a_part_that_another_job_made_longer_is_done() -> None:
     assert part is not None
     made.done(part, record(20, 10))
     assert made.finished
+
+
+def test_a_part_that_is_not_to_blame_is_next_and_loses_no_try() -> None:
+    made = queue(PartRange(0, 10), PartRange(10, 10), max_failures=0)
+    part, waits = made.take(), made.take()
+    assert part is not None
+    assert waits is not None
+    made.put_back(waits)
+    assert (len(made), made.flying_rows) == (1, 10)
+    assert not made.failed(part, "hung")
+    assert made.take() == waits
+    made.done(waits, record(10, 10))
+    assert made.finished
+    assert list(made.given_up) == [part]

@@ -1,6 +1,7 @@
 """Configurations: presets, what they refuse, and their way through a JSON file."""
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -162,6 +163,8 @@ def test_an_unknown_preset_is_answered_with_the_nearest(name: str, says: str) ->
         (GenerateConfig, {"sampler_steps": 0}, "sampler_steps must be at least 1, got 0"),
         (GenerateConfig, {"seed": -1}, "seed must be at least 0, got -1"),
         (GenerateConfig, {"max_part_failures": -1}, "max_part_failures must be at least 0, got -1"),
+        (GenerateConfig, {"part_timeout_s": 0.0}, "part_timeout_s must be above 0, got 0.0"),
+        (GenerateConfig, {"part_timeout_s": math.nan}, "part_timeout_s must be above 0, got nan"),
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else "",
 )

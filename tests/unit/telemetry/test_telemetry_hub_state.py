@@ -201,6 +201,7 @@ def test_counters_are_there_from_the_start_and_gauges_only_with_a_value() -> Non
             "swissroll_parts_committed_total",
             "swissroll_part_committed_bytes_total",
             "swissroll_rows_committed_total",
+            "swissroll_workers_hung_total",
             RESTARTS,
         ),
         0.0,
