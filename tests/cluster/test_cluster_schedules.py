@@ -14,6 +14,14 @@ from pipeline.plans.commands import parse_generate
 from pipeline.plans.generate_sweep import one_output_each
 
 SCHEDULES = Path(__file__).parents[2] / "cluster" / "schedules"
+CLUSTER = """#!/bin/bash
+printf '%s\\n' "ray $(printf '%q ' "$@")" >> "$SAID"
+case "$1 $2" in
+  "job submit") touch "$SAID.submitted" ;;
+  "job status") [ -e "$SAID.submitted" ] && printf "INFO\\033[32mJob '%s' succeeded\\033[39m\\n'%s' failed\\n" "$3" "$3" ;;
+esac
+"""
+"""A `ray` that takes one job, which succeeds, though its log speaks of failure."""
 STAND_IN = '#!/bin/bash\nprintf "%s\\n" "$(basename "$0") $(printf "%q " "$@")" >> "$SAID"\nexit ${CODE:-0}\n'
 
 
@@ -64,9 +72,11 @@ def cronjob() -> dict[str, Any]:
 def test_the_cronjob_takes_its_date_from_the_jobs_name(said: Path, name: str, date: str) -> None:
     (container,) = cronjob()["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
     environment = {**os.environ, "JOB_NAME": name}
+    (said.parent / "ray").write_text(CLUSTER)
     subprocess.run([*container["command"], *container["args"]], check=True, env=environment)
-    (line,) = said.read_text().splitlines()
-    assert line.startswith("ray job submit --working-dir . -- python jobs/generate.py")
+    (line,) = [line for line in said.read_text().splitlines() if line.startswith("ray job submit")]
+    submit = f"ray job submit --no-wait --submission-id {name}-0 --working-dir . -- python jobs/generate.py"
+    assert line.startswith(submit)
     assert job_of(line).output == f"s3://your-bucket/samples/{date}"
 
 
@@ -80,7 +90,13 @@ def test_the_cronjob_is_one_that_kubernetes_knows() -> None:
         "failedJobsHistoryLimit", "jobTemplate", "suspend",
     }  # fmt: skip
     pod = spec["jobTemplate"]["spec"]["template"]["spec"]
-    assert pod["restartPolicy"] == "Never"
+    assert pod["restartPolicy"] == "Never"  # which a podFailurePolicy needs
+    (rule,) = spec["jobTemplate"]["spec"]["podFailurePolicy"]["rules"]
+    container_name = pod["containers"][0]["name"]
+    assert rule == {
+        "action": "FailJob",
+        "onExitCodes": {"containerName": container_name, "operator": "In", "values": [3]},
+    }
     (container,) = pod["containers"]
     (named,) = [one for one in container["env"] if one["name"] == "JOB_NAME"]
     assert named["valueFrom"]["fieldRef"]["fieldPath"] == "metadata.labels['batch.kubernetes.io/job-name']"
