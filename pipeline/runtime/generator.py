@@ -1,16 +1,15 @@
 """The sampler actor: makes and commits parts; it keeps nothing that a restart would lose."""
 
 import threading
-import time
 from dataclasses import dataclass
 from typing import Any
 
 from pipeline import storage
 from pipeline.generation import GenerationSpec, PartMaker
-from pipeline.runtime.hub import HubAddress
+from pipeline.runtime.hub import HubAddress, new_tally
 from pipeline.runtime.storage_counts import reach_storage_counts
 from pipeline.samples import PartRange, PartRecord, SampleSet
-from pipeline.telemetry import IMAGES_GENERATED, Tally
+from pipeline.telemetry import IMAGES_GENERATED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +46,7 @@ class Generator:
         self._samples = SampleSet(args.output)
         self._sampling = threading.Lock()
         self._maker: PartMaker | None = None
-        self._tally = Tally(args.name, time.time_ns())
+        self._tally = new_tally(self._hub, args.name)
 
     def ready(self) -> None:
         """Answers once the actor lives."""

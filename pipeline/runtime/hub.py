@@ -11,7 +11,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pipeline.runtime.asking import HUB, asked
 from pipeline.runtime.session import NAMESPACE
-from pipeline.telemetry import Exporter, HubState, JobKind, Report, SeriesKey, metrics_of
+from pipeline.telemetry import Exporter, HubState, JobKind, Report, SeriesKey, Tally, metrics_of
 from pipeline.telemetry.declarations import ALL_METRICS
 
 START_TIMEOUT_S = 120.0
@@ -54,6 +54,10 @@ class Hub:
         """
         return f"http://{ray.util.get_node_ip_address()}:{self._exporter.serve(port, strict)}/metrics"
 
+    def new_attempt(self, worker: str) -> int:
+        """Numbers a worker's life that begins."""
+        return self._state.new_attempt(worker)
+
     def report(self, report: Report) -> None:
         """Takes in a worker's counts."""
         self._state.report(report)
@@ -81,6 +85,19 @@ class Hub:
             return step <= self._last_step_allowed
         self._last_step_allowed = max(self._last_step_allowed, step)
         return True
+
+
+def new_tally(hub: ActorHandle, worker: str) -> Tally:
+    """Returns the counts of a worker's life that begins here; waits for the hub, which numbers it.
+
+    Args:
+        hub: The job's hub.
+        worker: The worker's place in the job, the same after a restart.
+
+    Raises:
+        NoAnswer: The hub is stuck or out of reach.
+    """
+    return Tally(worker, cast(int, asked(hub.new_attempt.remote(worker), HUB)))
 
 
 @dataclass(frozen=True, slots=True)

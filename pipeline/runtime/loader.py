@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import secrets
 import time
 from dataclasses import dataclass, replace
 from typing import NamedTuple, cast
@@ -14,7 +15,7 @@ from ray.actor import ActorHandle
 from ray.exceptions import RayError
 
 from pipeline.order import Order
-from pipeline.runtime.hub import HubAddress
+from pipeline.runtime.hub import HubAddress, new_tally
 from pipeline.runtime.quarantine import QuarantineAddress
 from pipeline.runtime.storage_counts import reach_storage_counts
 from pipeline.shards import ShardIndex
@@ -79,9 +80,9 @@ class Loader:
     def __init__(self, args: LoaderArgs) -> None:
         _collect_seldom()
         self._args = args
-        self._life = time.time_ns()
+        self._life = secrets.randbits(63)
         self._hub = None if args.hub is None else args.hub.connect()
-        self._tally = Tally(args.name, self._life)
+        self._tally = Tally(args.name, 0) if self._hub is None else new_tally(self._hub, args.name)
         self._readers: dict[tuple[int, int], SliceReader] = {}
         self._slots = SlotReach()
         # What cannot go into a slot is copied into the object store; fresh memory for every answer would have to be cleared by

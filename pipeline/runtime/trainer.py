@@ -21,6 +21,7 @@ from pipeline.order import Cursor, pieces
 from pipeline.plans.train_plan import TrainPlan
 from pipeline.runtime.asking import HUB, asked
 from pipeline.runtime.feed import BatchFeed
+from pipeline.runtime.hub import new_tally
 from pipeline.runtime.storage_counts import reach_storage_counts
 from pipeline.telemetry import (
     CHECKPOINT_STEP,
@@ -31,7 +32,6 @@ from pipeline.telemetry import (
     TRAIN_STEP,
     TRAIN_STEP_SECONDS,
     TRAINER_DATA_WAIT_SECONDS,
-    Tally,
 )
 from pipeline.training import StepResult, TrainState, train_steps
 
@@ -65,7 +65,7 @@ class Trainer:
         self.device = ray.train.torch.get_device()
         if self.device.type == "cpu":
             torch.set_num_threads(args.threads)
-        self.tally = Tally(f"trainer-{self.rank}", time.time_ns())
+        self.tally = new_tally(self.hub, f"trainer-{self.rank}")
         self.state = TrainState(Model(self.config.model, init_seed=self.config.seed), self.config.optim, self.device)
         self.history: list[tuple[int, float]] = []
         self.saved_step = self._resume()

@@ -27,7 +27,8 @@ class HubState(Collector):
     """One job's metrics; a prometheus_client collector that can be registered as it is.
 
     Counters are exact and never fall, whatever the order, loss or repetition of reports: each worker attempt sends
-    cumulative totals, of which the highest counts, and attempts and workers add up.
+    cumulative totals, of which the highest counts, and attempts and workers add up. Attempts are numbered here and by no clock,
+    which may be set back, or differ on the node that a worker is restarted on.
 
     Args:
         metrics: What this job exports, for example `metrics_of("train")`. Counters without labels start at 0 at once,
@@ -44,6 +45,18 @@ class HubState(Collector):
         self._arrivals = 0
         self._lock = threading.Lock()
 
+    def new_attempt(self, worker: str) -> int:
+        """Number for a life of a worker that begins, to be asked for before its first report.
+
+        Args:
+            worker: The worker's place in the job, the same after a restart.
+
+        Raises:
+            ValueError: If there are more workers than can be remembered.
+        """
+        with self._lock:
+            return self._ledger(worker).new_attempt()
+
     def report(self, report: Report) -> None:
         """Take in one worker's report, or refuse all of it.
 
@@ -59,13 +72,7 @@ class HubState(Collector):
             for key in report.gauges:
                 self._check(key, kind="gauge", source="workers")
             grown = self._with_new_series((*report.totals, *report.gauges))
-            ledger = self._workers.get(report.worker)
-            if ledger is None:
-                if len(self._workers) >= self._max_workers:
-                    raise ValueError(
-                        f"got a report of {report.worker!r}, expected at most {self._max_workers} distinct workers"
-                    )
-                ledger = self._workers[report.worker] = WorkerLedger()
+            ledger = self._ledger(report.worker)
             self._known_series.update(grown)
             self._arrivals += 1
             ledger.accept(report, self._arrivals)
@@ -122,9 +129,17 @@ class HubState(Collector):
                 values[key] = _combine(self._metrics[key.metric], found)
             values.update(self._committed)
             if WORKER_RESTARTS.name in self._metrics:
-                restarts = sum(ledger.attempts_seen - 1 for ledger in self._workers.values())
+                restarts = sum(max(0, ledger.attempts_seen - 1) for ledger in self._workers.values())
                 values[WORKER_RESTARTS.series()] = float(restarts)
             return values
+
+    def _ledger(self, worker: str) -> WorkerLedger:
+        ledger = self._workers.get(worker)
+        if ledger is None:
+            if len(self._workers) >= self._max_workers:
+                raise ValueError(f"got {worker!r}, expected at most {self._max_workers} distinct workers")
+            ledger = self._workers[worker] = WorkerLedger()
+        return ledger
 
     def _check(self, key: SeriesKey, *, kind: str, source: str) -> None:
         metric = self._metrics.get(key.metric)

@@ -18,7 +18,7 @@ class Report:
     worker: str
     """The worker's place in the job (`loader-0`, `trainer-3`), the same after a restart."""
     attempt: int
-    """Which life of the worker: any integer that grows with each restart."""
+    """Which life of the worker, as `HubState.new_attempt` numbered it: higher after each restart."""
     sequence: int
     """Grows with each report of the attempt: the newest gauges win."""
     totals: Mapping[SeriesKey, float] = field(default_factory=dict)
@@ -32,7 +32,7 @@ class Tally:
 
     Args:
         worker: The worker's place in the job, the same after a restart.
-        attempt: Which life of the worker; higher after each restart.
+        attempt: Which life of the worker, as `HubState.new_attempt` numbers it.
     """
 
     def __init__(self, worker: str, attempt: int) -> None:

@@ -11,12 +11,17 @@ class WorkerLedger:
     """Counters and gauges of one worker, whatever the order in which its reports arrive."""
 
     def __init__(self) -> None:
-        self.attempts_seen = 0
+        self.attempts_begun = self.attempts_seen = 0
         self.gauges: dict[SeriesKey, tuple[int, float]] = {}
         self._newest: tuple[int, int] | None = None
         self._closed: dict[SeriesKey, float] = {}
         self._open: dict[int, dict[SeriesKey, float]] = {}
         self._closed_up_to: int | None = None
+
+    def new_attempt(self) -> int:
+        """Number for a life of the worker that begins; every later one has a higher number."""
+        self.attempts_begun += 1
+        return self.attempts_begun - 1
 
     def accept(self, report: Report, arrival: int) -> None:
         """Take in a report; one that is repeated, or overtaken by a later one, changes nothing.

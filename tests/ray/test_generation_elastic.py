@@ -133,6 +133,7 @@ def pool_of(plan: GeneratePlan, hub: HubAddress) -> GeneratorPool:
 def test_a_worker_that_does_not_come_up_for_long_is_made_anew(
     cluster: Cluster, checkpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    until(lambda: not ray.cluster_resources().get("CPU"), "the nodes of other tests to be known as gone")
     plan = planned(checkpoint, tmp_path / "samples", "--num-workers", "1", "--no-share-cpus")
     hub = start_hub("generate", 0, 0)  # lives as long as its handle
     pool = pool_of(plan, hub.address)

@@ -96,12 +96,16 @@ def test_a_restarted_worker_starts_from_zero_and_adds_on() -> None:
     assert hub.snapshot()[RESTARTS] == 1
 
 
-def test_attempts_may_be_any_growing_integers() -> None:
-    hub = train_hub()
-    for attempt in (1_700_000_000_000, 1_700_000_100_000):
-        hub.report(streamed("loader-0", attempt, 1, 5))
-    assert hub.snapshot()[STREAMED] == 10
-    assert hub.snapshot()[RESTARTS] == 1
+def test_the_hub_numbers_the_lives_of_each_worker_and_counts_only_those_that_reported() -> None:
+    hub = HubState(metrics_of("train"), max_workers=2)
+    assert [hub.new_attempt(worker) for worker in ("a", "b", "a", "a", "b")] == [0, 0, 1, 2, 1]
+    assert hub.snapshot()[RESTARTS] == 0
+    hub.report(streamed("a", 2, 1, 5))
+    assert (hub.snapshot()[STREAMED], hub.snapshot()[RESTARTS]) == (5, 0)
+    hub.report(streamed("a", 0, 1, 7))  # the first life's only report, on its way until now
+    assert (hub.snapshot()[STREAMED], hub.snapshot()[RESTARTS]) == (12, 1)
+    with pytest.raises(ValueError, match="got 'c', expected at most 2 distinct workers"):
+        hub.new_attempt("c")
 
 
 def test_memory_of_attempts_is_bounded_and_closed_ones_take_no_more_reports() -> None:
