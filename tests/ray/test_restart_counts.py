@@ -1,12 +1,14 @@
 """A loader that Ray restarts again and again: the hub numbers its lives and adds their counts up."""
 
+from typing import cast
+
 import ray
 from ray.cluster_utils import Cluster
 from ray_processes import asked_pids, kill
 
 from pipeline.runtime.asking import asked
 from pipeline.runtime.hub import start_hub, value_of
-from pipeline.runtime.loader import LoaderArgs, report_all, start_loaders
+from pipeline.runtime.loader import Answer, LoaderArgs, report_all, start_loaders
 from pipeline.shards import open_data
 from pipeline.stream import ImageSpec, StreamConfig, make_order
 from pipeline.telemetry import IMAGES_STREAMED, WORKER_RESTARTS
@@ -26,7 +28,7 @@ def test_counts_of_all_lives_add_up(cluster: Cluster, digits: str) -> None:
     (loader,) = start_loaders(1, 0.5, args)
     lives = set()
     for life in range(LIVES):
-        answer = ray.get(loader.batches.remote(0, BATCH_SIZE, life, 1, None), timeout=PATIENCE_S)
+        answer = cast(Answer, ray.get(loader.batches.remote(0, BATCH_SIZE, life, 1, None), timeout=PATIENCE_S))
         lives.add(answer.life)
         report_all([loader])
         values = asked(hub.handle.view.remote(), "the hub").values
