@@ -91,8 +91,8 @@ class Pictures:
 
 
 KINDS = (
-    Pictures(name="JPEG 256x256", extension="jpg", side=256, count=6_000, images=8_000),
-    Pictures(name="PNG 64x64", extension="png", side=64, count=12_000, images=32_000),
+    Pictures(name="JPEG 256x256", extension="jpg", side=256, count=24_000, images=32_000),
+    Pictures(name="PNG 64x64", extension="png", side=64, count=48_000, images=96_000),
 )
 
 

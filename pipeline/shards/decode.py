@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 
 from pipeline.errors import CorruptDataError
 from pipeline.shards.geometry import CENTER, Cut, cut_square, short_side_needed
-from pipeline.shards.jpeg import decode_jpeg, exif_orientation, is_jpeg, jpeg_size, upright
+from pipeline.shards.jpeg import decode_jpeg, is_jpeg, jpeg_header, jpeg_size, upright
 from pipeline.shards.png import decode_png, png_size
 
 MAX_PIXELS = 89_478_485
@@ -96,11 +96,13 @@ def _decode_jpeg(
 ) -> NDArray[np.uint8] | None:
     # None when the file is sound but not for this decoder: CMYK, or harmless stray bytes.
     try:
-        height, width, color_space = jpeg_size(view)
+        height, width, components, orientation = jpeg_header(view)
+        if not height or components not in (1, 3):
+            height, width, color_space = jpeg_size(view)
+            components = 3 if color_space in ("Gray", "YCbCr", "RGB") else 4
         _check_pixels(width, height, uri, offset)
-        if color_space not in ("Gray", "YCbCr", "RGB"):
+        if components == 4:
             return None
-        orientation = exif_orientation(view)
         if out is not None and orientation == 1 and out.shape[:2] == (height, width) and out.flags.c_contiguous:
             decode_jpeg(view, channels, None, out)
             return out

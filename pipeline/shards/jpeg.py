@@ -1,5 +1,8 @@
 """JPEG by libjpeg-turbo, the decoder of nearly every large image data set and the fastest there is for it."""
 
+import struct
+from typing import NamedTuple
+
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
@@ -7,6 +10,9 @@ from numpy.typing import NDArray
 _ORIENTATION = 0x0112
 _SCAN = 0xDA
 _APP1 = 0xE1
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_segment = struct.Struct(">BBH").unpack_from
+_frame = struct.Struct(">HHB").unpack_from
 
 
 def is_jpeg(data: memoryview) -> bool:
@@ -14,8 +20,44 @@ def is_jpeg(data: memoryview) -> bool:
     return bytes(data[:3]) == b"\xff\xd8\xff"
 
 
+class JpegHeader(NamedTuple):
+    """What a JPEG says before its pixels."""
+
+    height: int
+    """As stored, before any EXIF turn; 0 where the segments do not tell."""
+    width: int
+    """Likewise."""
+    components: int
+    """1 for grey, 3 for color, 4 for print (CMYK)."""
+    orientation: int
+    """How the camera was held: 1 (upright) to 8, from the EXIF block; 1 where there is none."""
+
+
+def jpeg_header(data: memoryview) -> JpegHeader:
+    """Header from the segments up to the first scan, in one walk; what is odd about them is for libjpeg to say.
+
+    Args:
+        data: A file that `is_jpeg`.
+    """
+    height, width, components, orientation = 0, 0, 0, 0
+    at, last = 2, len(data) - 4
+    while at <= last:
+        mark, marker, length = _segment(data, at)
+        if mark != 0xFF or marker == _SCAN:
+            break
+        if marker == 0xFF:  # fill byte
+            at += 1
+            continue
+        if marker in _FRAMES and at + 10 <= len(data):
+            height, width, components = _frame(data, at + 5)
+        elif marker == _APP1 and not orientation and data[at + 4 : at + 10] == b"Exif\0\0":
+            orientation = _tiff_orientation(data[at + 10 : at + 2 + length])
+        at += 2 + length
+    return JpegHeader(height, width, components, orientation or 1)
+
+
 def jpeg_size(data: memoryview) -> tuple[int, int, str]:
-    """(height, width, color space) as stored, before any EXIF turn; the color space is `Gray`, `YCbCr`, `CMYK`, ...
+    """(height, width, color space) as libjpeg reads them; the color space is `Gray`, `YCbCr`, `CMYK`, ...
 
     Raises:
         ValueError: The header cannot be read, or libjpeg has something to remark on it.
@@ -48,27 +90,6 @@ def decode_jpeg(
         min_factor=2 if least else 1,
         buffer=out,
     )
-
-
-def exif_orientation(data: memoryview) -> int:
-    """How the camera was held, 1 (upright) to 8, from a JPEG's EXIF block; 1 where there is none.
-
-    Args:
-        data: A JPEG file.
-    """
-    at = 2
-    while at + 4 <= len(data) and data[at] == 0xFF:
-        marker = data[at + 1]
-        if marker == 0xFF:  # fill byte
-            at += 1
-            continue
-        if marker == _SCAN:
-            break
-        length = int.from_bytes(data[at + 2 : at + 4], "big")
-        if marker == _APP1 and bytes(data[at + 4 : at + 10]) == b"Exif\0\0":
-            return _tiff_orientation(data[at + 10 : at + 2 + length])
-        at += 2 + length
-    return 1
 
 
 def _tiff_orientation(tiff: memoryview) -> int:

@@ -1,6 +1,7 @@
 """Samples from shards: any run of consecutive samples is one byte range, one read."""
 
 import sys
+from itertools import repeat
 from typing import cast
 
 import numpy as np
@@ -11,7 +12,8 @@ from pipeline.errors import CorruptDataError
 from pipeline.shards.fields import RawSample
 from pipeline.shards.grouping import group_members, split_name
 from pipeline.shards.index import ShardIndex, sample_offsets
-from pipeline.shards.tar_columns import walk_samples
+from pipeline.shards.same_fields import same_fields
+from pipeline.shards.tar_columns import Members, walk_samples
 from pipeline.shards.tar_walk import walk_tar
 from pipeline.storage import RangeCache
 
@@ -61,6 +63,19 @@ def _plain_samples(data: memoryview, begins: NDArray[np.int64], uri: str, first:
     found = walk_samples(data, begins)
     if found is None:
         return None
+    named = same_fields(found, len(begins) - 1)
+    if named is None:
+        return _unlike_samples(data, found, begins, uri, first)
+    keys, names = named
+    columns = [[data[start:stop] for start, stop in zip(m.starts, m.stops, strict=True)] for m in found]
+    fields = [dict(zip(names, views, strict=True)) for views in zip(*columns, strict=True)]
+    return list(map(RawSample, keys, fields, repeat(uri), (begins[:-1] + first).tolist()))
+
+
+def _unlike_samples(
+    data: memoryview, found: list[Members], begins: NDArray[np.int64], uri: str, first: int
+) -> list[RawSample] | None:
+    """The samples, each with fields of its own; None as above."""
     keys: list[str | None] = [None] * (len(begins) - 1)
     fields: list[dict[str, memoryview]] = [{} for _ in keys]
     for members in found:
@@ -77,5 +92,4 @@ def _plain_samples(data: memoryview, begins: NDArray[np.int64], uri: str, first:
             fields[row][field] = data[start:stop]
     if None in keys or len(set(keys)) < len(keys):
         return None
-    places = (begins[:-1] + first).tolist()
-    return [RawSample(key, field, uri, at) for key, field, at in zip(cast(list[str], keys), fields, places, strict=True)]
+    return list(map(RawSample, cast(list[str], keys), fields, repeat(uri), (begins[:-1] + first).tolist()))

@@ -1,0 +1,54 @@
+"""A JPEG's header in one walk against libjpeg's, and against Pillow's view of EXIF."""
+
+import io
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from pipeline.errors import CorruptDataError
+from pipeline.shards import decode_image
+from pipeline.shards.jpeg import jpeg_header, jpeg_size
+
+COMPONENTS = {"L": 1, "RGB": 3, "CMYK": 4}
+
+
+def jpeg(mode: str, width: int, height: int, *, progressive: bool = False, orientation: int | None = None) -> bytes:
+    pixels = np.random.default_rng(7).integers(0, 256, (height, width, COMPONENTS[mode]), dtype=np.uint8)
+    exif = Image.Exif()
+    if orientation is not None:
+        exif[0x0112] = orientation
+    file = io.BytesIO()
+    Image.fromarray(pixels.squeeze(2) if mode == "L" else pixels, mode).save(file, "JPEG", progressive=progressive, exif=exif)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("mode", COMPONENTS)
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("orientation", [None, 1, 6])
+def test_the_header_is_what_libjpeg_says(mode: str, progressive: bool, orientation: int | None) -> None:
+    data = memoryview(jpeg(mode, 19, 31, progressive=progressive, orientation=orientation))
+    header = jpeg_header(data)
+    assert header[:2] == jpeg_size(data)[:2] == (31, 19)
+    assert header[2:] == (COMPONENTS[mode], orientation or 1)
+
+
+@given(at=st.integers(2, 700), value=st.integers(0, 255))
+def test_a_damaged_header_is_refused_or_costs_nothing_but_pixels(at: int, value: int) -> None:
+    data = bytearray(jpeg("RGB", 19, 31))
+    data[at] = value
+    try:
+        pixels = decode_image(bytes(data), channels=3)
+    except CorruptDataError:
+        return
+    assert pixels.shape[:2] == Image.open(io.BytesIO(bytes(data))).size[::-1]
+
+
+def test_bytes_that_end_within_a_segment_are_no_header() -> None:
+    data = jpeg("RGB", 19, 31)
+    frame = data.index(b"\xff\xc0")
+    for end in range(frame + 10):
+        assert jpeg_header(memoryview(data[:end]))[:3] == (0, 0, 0)
+    assert jpeg_header(memoryview(data[: frame + 10]))[:3] == (31, 19, 3)
