@@ -35,6 +35,7 @@ def test_the_header_is_what_libjpeg_says(mode: str, progressive: bool, orientati
     assert header[2:] == (COMPONENTS[mode], orientation or 1)
 
 
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data:UserWarning")
 @given(at=st.integers(2, 700), value=st.integers(0, 255))
 def test_a_damaged_header_is_refused_or_costs_nothing_but_pixels(at: int, value: int) -> None:
     data = bytearray(jpeg("RGB", 19, 31))
