@@ -21,12 +21,15 @@ class IndexCommand:
     """A pattern with braces or wildcards, a folder, a list of URLs in a .txt file, an index file, or one .tar."""
     output: str = ""
     """Folder or URL for the index; by default the folder that holds the shards."""
+    checksums: bool = False
+    """Read the shards whole and keep a checksum of every sample: later jobs then notice bytes that changed on a disk or on
+    their way, and still decode."""
 
 
 def main() -> int:
     """Indexes and reports; returns the exit code."""
     command = parse_flags(IndexCommand, arguments(), IndexCommand(), prog="index.py")
-    plan = plan_indexing(command.shards, command.output)
+    plan = plan_indexing(command.shards, command.output, command.checksums)
     with ray_session(), ProgressReporter("index", "shard") as reporter:
         try:
             index = run_indexing(plan, lambda done, all_: reporter.update(ProgressPoint(done=done, total=all_)))
@@ -37,6 +40,7 @@ def main() -> int:
         "Indexed",
         [
             ("samples", f"{index.num_samples:,} in {len(index.shards):,} shards, {index.size_bytes:,} bytes"),
+            ("checksums", "one a sample" if index.has_digests else "none; --checksums reads the shards whole and keeps them"),
             ("index", url),
             ("next", f"python jobs/train.py PRESET --data {url} --run-dir URL"),
         ],

@@ -20,16 +20,19 @@ class IndexPlan:
     """Name of the data set in an index that is there already."""
     meta: DatasetMeta = field(default_factory=DatasetMeta)
     """Class names and image shape in an index that is there already."""
+    checksums: bool = False
+    """Whether a checksum of every sample is kept, for which all shards are read whole."""
     with_md5: frozenset[str] = frozenset()
     """Shards of which it has a digest of all bytes: those are read whole, so that unchanged data stays the same data set."""
 
 
-def plan_indexing(shards: str, output: str) -> IndexPlan:
+def plan_indexing(shards: str, output: str, checksums: bool = False) -> IndexPlan:
     """Returns the plan of an indexing job.
 
     Args:
         shards: What the user named them by, see `expand_shards`.
         output: Folder for the index; empty for the one that holds the shards.
+        checksums: Whether to keep a checksum of every sample; an index that has them already keeps them in any case.
 
     Raises:
         ConfigError: No shards are named or found, or they lie in several folders or on a store that is only read, and no
@@ -40,13 +43,13 @@ def plan_indexing(shards: str, output: str) -> IndexPlan:
         raise ConfigError("--shards is missing; expected a path or URL")
     urls = expand_shards(shards)
     if output:
-        return _continued(IndexPlan(urls, output_url("--output", output)))
+        return _continued(IndexPlan(urls, output_url("--output", output), checksums=checksums))
     folders = {url.rpartition("/")[0] for url in urls}
     if len(folders) > 1:
         raise ConfigError(f"--output is missing; the shards lie in {len(folders)} folders, expected one folder for the index")
     if urls[0].startswith(("http://", "https://")):
         raise ConfigError(f"--output is missing; {urls[0]} is on a web server, which takes no index")
-    return _continued(IndexPlan(urls, storage.absolute_url(folders.pop())))
+    return _continued(IndexPlan(urls, storage.absolute_url(folders.pop()), checksums=checksums))
 
 
 def _continued(plan: IndexPlan) -> IndexPlan:
@@ -55,4 +58,5 @@ def _continued(plan: IndexPlan) -> IndexPlan:
         return plan
     known = load_index(url)
     with_md5 = frozenset(shard.url for shard in known.shards if shard.digest.startswith("md5:"))
-    return replace(plan, name=known.name, meta=known.meta, with_md5=with_md5)
+    checksums = plan.checksums or known.has_digests
+    return replace(plan, name=known.name, meta=known.meta, checksums=checksums, with_md5=with_md5)

@@ -16,7 +16,7 @@ from pipeline.plans.output_folder import output_url
 from pipeline.plans.run_folder import check_run_folder
 from pipeline.plans.schedule_report import signal_warning
 from pipeline.plans.train_config import TrainConfig
-from pipeline.shards import ShardIndex, decode_image, decode_label, image_field, open_data, read_samples
+from pipeline.shards import ShardIndex, check_digest, decode_image, decode_label, image_field, open_data, read_samples
 from pipeline.stream import (
     QUARANTINE_NAME,
     ImageSpec,
@@ -163,6 +163,7 @@ def _check_shard(index: ShardIndex, shard: int, config: TrainConfig) -> None:
     first: SwissrollError | None = None
     for raw in read_samples(index, shard, 0, min(SAMPLES_CHECKED, index.shards[shard].num_samples)):
         try:
+            check_digest(raw)
             decode_image(
                 raw.fields[image_field(raw, config.stream.image_field)],
                 channels=image.channels,

@@ -11,7 +11,7 @@ from pipeline.errors import ConfigError
 from pipeline.evaluation import BitsMeter, BitsPerDim
 from pipeline.networks.unet import to_channels_last
 from pipeline.plans.evaluate_plan import EvaluatePlan
-from pipeline.shards import decode_image, decode_label, image_field, read_samples
+from pipeline.shards import decode_image, decode_label, image_field, read_sound_samples
 
 
 def run_evaluation(plan: EvaluatePlan, progress: Callable[[int, int], None] = lambda done, total: None) -> BitsPerDim:
@@ -47,7 +47,7 @@ def _batches(plan: EvaluatePlan) -> Iterator[tuple[NDArray[np.uint8], NDArray[np
     for shard, take in enumerate(plan.rows):
         for start in range(0, take, plan.config.batch_rows):
             stop = min(take, start + plan.config.batch_rows)
-            for place, sample in enumerate(read_samples(plan.index, shard, start, stop), start=first + start):
+            for place, sample in enumerate(read_sound_samples(plan.index, shard, start, stop), start=first + start):
                 data = sample.fields[image_field(sample)]
                 pixels = decode_image(data, channels=image.channels, size=image.size, uri=sample.uri, offset=sample.offset)
                 label = decode_label(sample) if classes else -1

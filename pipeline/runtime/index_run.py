@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
 from typing import cast
 
 import ray
@@ -46,7 +47,7 @@ def run_indexing(plan: IndexPlan, progress: Callable[[int, int], None]) -> Shard
             first = waiting.pop()
             cut = slice(first, first + share)
             whole = [url in plan.with_md5 for url in urls[cut]]
-            running[cast(ObjectRef, task.remote(urls[cut], found[cut], whole))] = first
+            running[cast(ObjectRef, task.remote(urls[cut], found[cut], whole, plan.checksums))] = first
         ready, _ = ray.wait(list(running), num_returns=1)
         first = running.pop(ready[0])
         try:
@@ -59,9 +60,9 @@ def run_indexing(plan: IndexPlan, progress: Callable[[int, int], None]) -> Shard
     return join_shards([part for part in parts if part is not None], name=plan.name, meta=plan.meta)
 
 
-def _index_shards(urls: list[str], found: list[ObjectInfo], whole: list[bool]) -> list[IndexedShard]:
+def _index_shards(urls: list[str], found: list[ObjectInfo], whole: list[bool], checksums: bool) -> list[IndexedShard]:
     pool = ThreadPoolExecutor(THREADS_PER_TASK)
     try:
-        return list(pool.map(index_shard, urls, found, whole))
+        return list(pool.map(index_shard, urls, found, whole, repeat(checksums)))
     finally:
         pool.shutdown(cancel_futures=True)

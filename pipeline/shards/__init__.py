@@ -2,19 +2,20 @@
 
 Shards are plain tars, read as they are. `open_data` turns what a user typed into a `ShardIndex`; `read_samples` fetches any
 run of consecutive samples as one byte range; `decode_image` and `decode_label` make pixels and classes of their fields.
-`open_source` and `pack` go the other way. Inside: `tar_walk` (headers), `grouping` (members to samples), `offsets` and
-`index_file` (what is kept beside the shards), `jpeg` (the fast path of decoding).
+`open_source` and `pack` go the other way. Inside: `tar_walk` (headers), `grouping` (members to samples), `offsets`,
+`digests` and `index_file` (what is kept beside the shards), `jpeg` (the fast path of decoding).
 """
 
 from pipeline.shards.build import IndexedShard, build_index, found_shards, index_shard, join_shards
 from pipeline.shards.decode import decode_image, image_format
-from pipeline.shards.fields import RawSample, decode_label, has_label, image_field
+from pipeline.shards.fields import RawSample, check_digest, decode_label, has_label, image_field
 from pipeline.shards.geometry import CENTER, Cut
 from pipeline.shards.index import DatasetMeta, MixedSource, ShardIndex, ShardInfo, sample_offsets
 from pipeline.shards.index_file import INDEX_NAME, load_index, save_index
 from pipeline.shards.open import open_data
 from pipeline.shards.pack import pack
-from pipeline.shards.read import read_samples
+from pipeline.shards.read import read_samples, read_sound_samples
+from pipeline.shards.rereading import MAX_READS, reread
 from pipeline.shards.source import ImageSource, SourceImage
 from pipeline.shards.sources import PACKAGED, image_folder, open_source
 from pipeline.shards.urls import expand_shards
@@ -22,6 +23,7 @@ from pipeline.shards.urls import expand_shards
 __all__ = [
     "CENTER",
     "INDEX_NAME",
+    "MAX_READS",
     "PACKAGED",
     "Cut",
     "DatasetMeta",
@@ -33,6 +35,7 @@ __all__ = [
     "ShardInfo",
     "SourceImage",
     "build_index",
+    "check_digest",
     "decode_image",
     "decode_label",
     "expand_shards",
@@ -48,6 +51,8 @@ __all__ = [
     "open_source",
     "pack",
     "read_samples",
+    "read_sound_samples",
+    "reread",
     "sample_offsets",
     "save_index",
 ]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from pipeline import storage
 from pipeline.errors import ConfigError
+from pipeline.shards.digests import digest_shard
 from pipeline.shards.index import DatasetMeta, Progress, ShardIndex, ShardInfo
 from pipeline.shards.offsets import MemoryOffsets, scan_shard
 from pipeline.shards.places import base_name, folder_of, look_up
@@ -26,15 +27,18 @@ class IndexedShard:
     """What the index says of it."""
     offsets: NDArray[np.int64]
     """int64 [num_samples + 1]: where its samples begin, and where the last one ends."""
+    digests: NDArray[np.uint64] | None
+    """uint64 [num_samples]: their checksums, where these were asked for."""
 
 
-def index_shard(url: str, found: ObjectInfo, whole: bool = False) -> IndexedShard:
+def index_shard(url: str, found: ObjectInfo, whole: bool = False, checksums: bool = False) -> IndexedShard:
     """One shard's part of an index, from its headers.
 
     Args:
         url: The shard.
         found: What the store says of it.
         whole: Whether to read all of it and take the digest of its bytes, as `pack` does.
+        checksums: Whether to read all of it and take a checksum of every sample.
 
     Raises:
         CorruptDataError: The shard is no tar, was cut, has no samples, or breaks the grouping rule.
@@ -44,7 +48,7 @@ def index_shard(url: str, found: ObjectInfo, whole: bool = False) -> IndexedShar
     samples = len(scan.offsets) - 1
     digest = f"md5:{hashlib.md5(storage.read_bytes(url), usedforsecurity=False).hexdigest()}" if whole else scan.digest
     info = ShardInfo(url=url, num_samples=samples, size_bytes=found.size, digest=digest, version=found.version)
-    return IndexedShard(info, scan.offsets)
+    return IndexedShard(info, scan.offsets, digest_shard(url, scan.offsets, found.version) if checksums else None)
 
 
 def found_shards(urls: Sequence[str]) -> list[ObjectInfo]:
@@ -69,10 +73,11 @@ def join_shards(parts: Sequence[IndexedShard], *, name: str | None = None, meta:
         name: What to call the data set; by default the name of the first shard's folder.
         meta: Class names and image shape, where known.
     """
+    digests = tuple(part.digests for part in parts if part.digests is not None)
     return ShardIndex(
         name=name or base_name(folder_of(parts[0].info.url)),
         shards=tuple(part.info for part in parts),
-        offsets=MemoryOffsets(tuple(part.offsets for part in parts)),
+        offsets=MemoryOffsets(tuple(part.offsets for part in parts), digests if len(digests) == len(parts) else None),
         meta=meta or DatasetMeta(),
     )
 

@@ -4,6 +4,8 @@ import json
 from collections.abc import Mapping
 from typing import NamedTuple
 
+import xxhash
+
 from pipeline.errors import ConfigError, CorruptDataError
 
 IMAGE_SUFFIXES = ("png", "jpg", "jpeg", "webp", "ppm", "pgm", "bmp", "tif", "tiff", "gif", "avif", "jp2")
@@ -24,6 +26,26 @@ class RawSample(NamedTuple):
 
     offset: int
     """Where the sample begins in the shard, in bytes."""
+
+    stretch: memoryview
+    """All of its bytes in the shard, headers and padding included."""
+
+    digest: int | None
+    """XXH3 of 64 bits that the stretch should have; None where the index has no checksums."""
+
+
+def check_digest(sample: RawSample) -> None:
+    """Compares a sample's bytes with its checksum, where there is one.
+
+    Args:
+        sample: The sample.
+
+    Raises:
+        CorruptDataError: They are other bytes than the index was made from.
+    """
+    if sample.digest is not None and (found := xxhash.xxh3_64_intdigest(sample.stretch)) != sample.digest:
+        problem = f"sample {sample.key!r} has the checksum {found:016x}, the index says {sample.digest:016x}"
+        raise CorruptDataError(problem, sample.uri, sample.offset)
 
 
 def image_field(sample: RawSample, wanted: str = "") -> str:

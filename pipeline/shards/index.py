@@ -108,6 +108,11 @@ class ShardIndex:
         """Bytes of all shards."""
         return sum(shard.size_bytes for shard in self.shards)
 
+    @property
+    def has_digests(self) -> bool:
+        """Whether all samples have checksums, as far as the index itself tells."""
+        return self.offsets.has_digests
+
     def fingerprint(self) -> str:
         """sha256, 64 hex digits, over every shard's base name, sample count, size and digest, in order, and the weights.
 
@@ -144,3 +149,17 @@ def sample_offsets(index: ShardIndex, shard: int) -> NDArray[np.int64]:
     """
     info = index.shards[shard]
     return index.offsets.of_shard(shard, info.url, info.size_bytes, info.num_samples)
+
+
+def sample_digests(index: ShardIndex, shard: int) -> NDArray[np.uint64] | None:
+    """The checksums of the samples of one shard, uint64 [num_samples] (see `digest_samples`); None where there are none.
+
+    Args:
+        index: The data set.
+        shard: Position in `index.shards`.
+
+    Raises:
+        CorruptDataError: The checksums on storage belong to other shards, or are damaged.
+        StorageError: They could not be read.
+    """
+    return index.offsets.digests_of_shard(shard, index.shards[shard].num_samples)

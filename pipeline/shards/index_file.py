@@ -1,9 +1,10 @@
-"""The index of a data set on storage: `index.json` in webdataset's `wids` format, with the offsets in a sidecar.
+"""The index of a data set on storage: `index.json` in webdataset's `wids` format, with offsets and checksums in sidecars.
 
 Written: `{"__kind__": "wids-shard-index-v1", "wids_version": 1, "name": ..., "shardlist": [{"url", "nsamples", "filesize",
-"md5sum"}], "meta": {"class_names", "num_samples", "image_shape"}, "offsets": "index.offsets.npy"}`, shard URLs relative to
-the index where they lie below it, so that a data set can be moved as a folder. The last two keys are this project's; an index
-made by webdataset's own tool lacks them and is read just as well.
+"md5sum"}], "meta": {"class_names", "num_samples", "image_shape"}, "offsets": "index.offsets.npy", "digests":
+"index.xxh3.npy"}`, shard URLs relative to the index where they lie below it, so that a data set can be moved as a folder. The
+last three keys are this project's, and `digests` is there only where checksums are known; an index made by webdataset's own
+tool lacks them and is read just as well.
 """
 
 import json
@@ -14,13 +15,18 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipeline import storage
 from pipeline.errors import ConfigError, CorruptDataError
-from pipeline.shards.index import DatasetMeta, ShardIndex, ShardInfo, sample_offsets
-from pipeline.shards.offsets import SIDECAR_NAME, SidecarOffsets, WalkedOffsets, encode_sidecar
+from pipeline.shards.digests import DIGESTS_NAME, encode_digests
+from pipeline.shards.index import DatasetMeta, ShardIndex, ShardInfo, sample_digests, sample_offsets
+from pipeline.shards.offsets import SidecarOffsets, WalkedOffsets
 from pipeline.shards.places import base_name, folder_of, relative, resolve
+from pipeline.shards.sidecar import encode_sidecar
 from pipeline.shards.versions import save_versions
 
 INDEX_NAME = "index.json"
 """The index's name in a folder of shards."""
+
+SIDECAR_NAME = "index.offsets.npy"
+"""The name, beside the index, of the sidecar that holds offsets."""
 
 PACKING_NAME = "packing.json"
 """Lies in a folder while `pack` fills it; a folder that still has it, and no index, is unfinished."""
@@ -54,6 +60,7 @@ class _IndexFile(BaseModel):
     datasets: list[object] = []
     meta: _Meta = _Meta()
     offsets: str | None = None
+    digests: str | None = None
 
 
 def load_index(url: str) -> ShardIndex:
@@ -89,15 +96,19 @@ def load_index(url: str) -> ShardIndex:
         return index
     counts = np.diff(index.starts) + 1  # every shard's offsets have one more entry: where its last sample ends
     sidecar = SidecarOffsets(
-        resolve(folder, found.offsets), index.fingerprint(), np.cumsum(counts) - counts, total=int(counts.sum())
+        resolve(folder, found.offsets),
+        index.fingerprint(),
+        np.cumsum(counts) - counts,
+        total=int(counts.sum()),
+        digests_url=None if found.digests is None else resolve(folder, found.digests),
     )
     return ShardIndex(name=name, shards=shards, offsets=sidecar, meta=meta)
 
 
 def save_index(index: ShardIndex, folder: str) -> str:
-    """Write `index.json`, its sidecar and the shards' versions into a folder, the index last; returns the index's URL.
+    """Write `index.json`, its sidecars and the shards' versions into a folder, the index last; returns the index's URL.
 
-    The bytes of the first two depend on the index and, through relative URLs, on the folder's place; nothing else. Files
+    The bytes of all but the last depend on the index and, through relative URLs, on the folder's place; nothing else. Files
     already there are replaced.
 
     Args:
@@ -109,16 +120,18 @@ def save_index(index: ShardIndex, folder: str) -> str:
         CorruptDataError: As `sample_offsets`.
     """
     folder = storage.absolute_url(folder)
-    sidecar, text = encode_index(index, folder)
-    storage.put_replace(storage.join(folder, SIDECAR_NAME), sidecar)
+    files = encode_index(index, folder)
+    text = files.pop(INDEX_NAME)
+    for name, data in files.items():
+        storage.put_replace(storage.join(folder, name), data)
     save_versions(folder, index.fingerprint(), index.shards)
     url = storage.join(folder, INDEX_NAME)
     storage.put_replace(url, text)
     return url
 
 
-def encode_index(index: ShardIndex, folder: str) -> tuple[bytes, bytes]:
-    """(sidecar, index): the bytes of the two files for an index that is to lie in `folder`.
+def encode_index(index: ShardIndex, folder: str) -> dict[str, bytes]:
+    """The bytes of the files, by name, for an index that is to lie in `folder`.
 
     Args:
         index: The data set.
@@ -128,7 +141,11 @@ def encode_index(index: ShardIndex, folder: str) -> tuple[bytes, bytes]:
         CorruptDataError: As `sample_offsets`.
         StorageError: Offsets could not be read.
     """
-    sidecar = encode_sidecar(index.fingerprint(), [sample_offsets(index, shard) for shard in range(len(index.shards))])
+    numbers = range(len(index.shards))
+    files = {SIDECAR_NAME: encode_sidecar(index.fingerprint(), [sample_offsets(index, shard) for shard in numbers])}
+    digests = [found for shard in numbers if (found := sample_digests(index, shard)) is not None]
+    if len(digests) == len(numbers):
+        files[DIGESTS_NAME] = encode_digests(index.fingerprint(), digests)
     content = {
         "__kind__": KIND,
         "wids_version": 1,
@@ -148,8 +165,9 @@ def encode_index(index: ShardIndex, folder: str) -> tuple[bytes, bytes]:
             "image_shape": index.meta.image_shape,
         },
         "offsets": SIDECAR_NAME,
+        **({"digests": DIGESTS_NAME} if DIGESTS_NAME in files else {}),
     }
-    return sidecar, (json.dumps(content, indent=1) + "\n").encode()
+    return {**files, INDEX_NAME: (json.dumps(content, indent=1) + "\n").encode()}
 
 
 def _digest(shard: _Shard) -> str:

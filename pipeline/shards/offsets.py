@@ -1,15 +1,12 @@
 """Where each sample of a shard begins, kept in one of three places: memory, a file beside the index, the shard itself.
 
-The file ("sidecar") is an ordinary `.npy` of int64 that numpy opens. Its first five numbers are the format's version and
-the 32 bytes of the index's fingerprint, so that offsets of other shards are refused; then follow, shard after shard, the
-`num_samples + 1` offsets of each. A reader fetches only the few numbers of the shard that it reads.
+In the first two, checksums of the samples may be kept as well.
 """
 
 import hashlib
-import io
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -17,18 +14,11 @@ from numpy.typing import NDArray
 
 from pipeline import storage
 from pipeline.errors import CorruptDataError
+from pipeline.shards.digests import sealed_digests
 from pipeline.shards.grouping import group_members
+from pipeline.shards.rereading import reread
+from pipeline.shards.sidecar import CACHED_SHARDS, forget_sidecars, read_sidecar
 from pipeline.shards.tar_walk import BLOCK_BYTES, CHUNK_BYTES, Member, walk_tar_ranges
-
-SIDECAR_NAME = "index.offsets.npy"
-"""The sidecar's name beside the index."""
-
-SIDECAR_VERSION = 1
-"""First number in the sidecar; changes with its layout."""
-
-_PREFIX_NUMBERS = 5  # version, then the fingerprint as four int64
-_NUMBER_BYTES = 8
-_CACHED_SHARDS = 256  # offsets kept in memory per process: about 20 MB for shards of 10,000 samples
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,13 +28,26 @@ class MemoryOffsets:
     arrays: tuple[NDArray[np.int64], ...]
     """One int64 [num_samples + 1] a shard."""
 
+    digests: tuple[NDArray[np.uint64], ...] | None = None
+    """One uint64 [num_samples] a shard, where checksums are known."""
+
+    @property
+    def has_digests(self) -> bool:
+        """Whether checksums are known."""
+        return self.digests is not None
+
     def of_shard(self, shard: int, url: str, size_bytes: int, num_samples: int) -> NDArray[np.int64]:
         """The offsets of shard number `shard`."""
         return self.arrays[shard]
 
+    def digests_of_shard(self, shard: int, num_samples: int) -> NDArray[np.uint64] | None:
+        """The checksums of its samples."""
+        return None if self.digests is None else self.digests[shard]
+
     def select(self, numbers: Sequence[int]) -> "MemoryOffsets":
         """The offsets of only these shards."""
-        return MemoryOffsets(tuple(self.arrays[number] for number in numbers))
+        digests = None if self.digests is None else tuple(self.digests[number] for number in numbers)
+        return MemoryOffsets(tuple(self.arrays[number] for number in numbers), digests)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,6 +66,14 @@ class SidecarOffsets:
     total: int
     """Offsets in the whole sidecar, over all shards."""
 
+    digests_url: str | None = None
+    """The sidecar of checksums, laid out like the other; None where there is none."""
+
+    @property
+    def has_digests(self) -> bool:
+        """Whether checksums are known."""
+        return self.digests_url is not None
+
     def of_shard(self, shard: int, url: str, size_bytes: int, num_samples: int) -> NDArray[np.int64]:
         """The offsets of shard number `shard`: one ranged read of 8 * (num_samples + 1) bytes.
 
@@ -70,18 +81,40 @@ class SidecarOffsets:
             CorruptDataError: The sidecar belongs to another index or is damaged.
             StorageError: It could not be read.
         """
-        offsets = _sidecar_offsets(self.url, self.fingerprint, self.total, int(self.positions[shard]), num_samples + 1)
-        _check(offsets, size_bytes, self.url, url)
-        return offsets
+
+        def read(is_first: bool) -> NDArray[np.int64]:
+            if not is_first:
+                forget_sidecars()
+            offsets = read_sidecar(self.url, self.fingerprint, self.total, int(self.positions[shard]), num_samples + 1)
+            _check(offsets, size_bytes, self.url, url)
+            return offsets
+
+        return reread(read, "read_sidecar")
+
+    def digests_of_shard(self, shard: int, num_samples: int) -> NDArray[np.uint64] | None:
+        """The checksums of its samples.
+
+        Raises:
+            CorruptDataError: The sidecar belongs to another index or is damaged.
+            StorageError: It could not be read.
+        """
+        if self.digests_url is None:
+            return None
+        return sealed_digests(self.digests_url, self.fingerprint, self.total, int(self.positions[shard]), num_samples)
 
     def select(self, numbers: Sequence[int]) -> "SidecarOffsets":
         """The offsets of only these shards, in the same sidecar."""
-        return SidecarOffsets(self.url, self.fingerprint, self.positions[list(numbers)], self.total)
+        return replace(self, positions=self.positions[list(numbers)])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WalkedOffsets:
     """No offsets are stored: the shard's headers are read when a sample of it is asked for, and cached."""
+
+    @property
+    def has_digests(self) -> bool:
+        """Whether checksums are known."""
+        return False
 
     def of_shard(self, shard: int, url: str, size_bytes: int, num_samples: int) -> NDArray[np.int64]:
         """The offsets of the shard at `url`, from its headers.
@@ -94,6 +127,10 @@ class WalkedOffsets:
         if len(offsets) - 1 != num_samples:
             raise CorruptDataError(f"shard has {len(offsets) - 1} samples, its index says {num_samples}", url)
         return offsets
+
+    def digests_of_shard(self, shard: int, num_samples: int) -> NDArray[np.uint64] | None:
+        """None: nothing is stored."""
+        return None
 
     def select(self, numbers: Sequence[int]) -> "WalkedOffsets":
         """The same: nothing is stored."""
@@ -110,10 +147,20 @@ class JoinedOffsets:
     first_shards: tuple[int, ...]
     """Number of the first shard of each."""
 
+    @property
+    def has_digests(self) -> bool:
+        """Whether checksums are known."""
+        return all(part.has_digests for part in self.parts)
+
     def of_shard(self, shard: int, url: str, size_bytes: int, num_samples: int) -> NDArray[np.int64]:
         """The offsets of shard number `shard`, counted through all data sets."""
         part = bisect_right(self.first_shards, shard) - 1
         return self.parts[part].of_shard(shard - self.first_shards[part], url, size_bytes, num_samples)
+
+    def digests_of_shard(self, shard: int, num_samples: int) -> NDArray[np.uint64] | None:
+        """The checksums of its samples, where that data set has some."""
+        part = bisect_right(self.first_shards, shard) - 1
+        return self.parts[part].digests_of_shard(shard - self.first_shards[part], num_samples)
 
     def select(self, numbers: Sequence[int]) -> "JoinedOffsets":
         """The offsets of only these shards."""
@@ -180,56 +227,7 @@ def scan_shard(url: str, size_bytes: int, chunk_bytes: int = CHUNK_BYTES) -> Sha
     return scan_members(members, url)
 
 
-def encode_sidecar(fingerprint: str, arrays: Sequence[NDArray[np.int64]]) -> bytes:
-    """The bytes of a sidecar.
-
-    Args:
-        fingerprint: Of the index, 64 hex digits.
-        arrays: One int64 [num_samples + 1] a shard, in the index's order.
-    """
-    buffer = io.BytesIO()
-    np.save(buffer, np.concatenate([_prefix(fingerprint), *arrays]).astype("<i8"), allow_pickle=False)
-    return buffer.getvalue()
-
-
-def _prefix(fingerprint: str) -> NDArray[np.int64]:
-    return np.concatenate([[SIDECAR_VERSION], np.frombuffer(bytes.fromhex(fingerprint), "<i8")])
-
-
-@lru_cache(maxsize=16)
-def _sidecar_data_offset(url: str, fingerprint: str, total: int) -> int:
-    # The byte where the shards' offsets begin, after the sidecar proved to be this index's.
-    size = storage.info(url).size
-    head = storage.read_range(url, 0, min(size, 4096))
-    stream = io.BytesIO(head)
-    try:
-        version = np.lib.format.read_magic(stream)
-        shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(stream)
-    except ValueError as error:
-        raise CorruptDataError(f"sidecar is no .npy file: {error}", url) from None
-    at = stream.tell()
-    numbers = _PREFIX_NUMBERS + total
-    if version != (1, 0) or fortran_order or dtype != np.dtype("<i8") or shape != (numbers,):
-        raise CorruptDataError(f"sidecar holds {dtype} {shape}, expected int64 ({numbers},)", url)
-    if size != at + numbers * _NUMBER_BYTES:
-        raise CorruptDataError(f"sidecar has {size} bytes, expected {at + numbers * _NUMBER_BYTES}", url)
-    found = np.frombuffer(head, "<i8", _PREFIX_NUMBERS, at)
-    if found[0] != SIDECAR_VERSION:
-        raise CorruptDataError(f"sidecar has format version {found[0]}, expected {SIDECAR_VERSION}", url)
-    if not np.array_equal(found, _prefix(fingerprint)):
-        raise CorruptDataError(
-            f"sidecar was written for the index {found[1:].tobytes().hex()[:16]}, expected {fingerprint[:16]}: it is stale", url
-        )
-    return at + _PREFIX_NUMBERS * _NUMBER_BYTES
-
-
-@lru_cache(maxsize=_CACHED_SHARDS)
-def _sidecar_offsets(url: str, fingerprint: str, total: int, position: int, count: int) -> NDArray[np.int64]:
-    first = _sidecar_data_offset(url, fingerprint, total) + position * _NUMBER_BYTES
-    return np.frombuffer(storage.read_range(url, first, first + count * _NUMBER_BYTES), "<i8")
-
-
-@lru_cache(maxsize=_CACHED_SHARDS)
+@lru_cache(maxsize=CACHED_SHARDS)
 def _walked_offsets(url: str, size_bytes: int) -> NDArray[np.int64]:
     offsets = scan_shard(url, size_bytes).offsets
     offsets.flags.writeable = False
@@ -237,5 +235,8 @@ def _walked_offsets(url: str, size_bytes: int) -> NDArray[np.int64]:
 
 
 def _check(offsets: NDArray[np.int64], size_bytes: int, url: str, shard_url: str) -> None:
-    if offsets[0] < 0 or offsets[-1] > size_bytes or (np.diff(offsets) <= 0).any():
-        raise CorruptDataError(f"sidecar's offsets do not rise within the {size_bytes} bytes of {shard_url}", url)
+    bounded = np.concatenate([[-1], offsets, [size_bytes + 1]])
+    (falls,) = np.nonzero(np.diff(bounded) <= 0)
+    if len(falls):
+        here = f"{bounded[falls[0] + 1]} after {bounded[falls[0]]}"
+        raise CorruptDataError(f"sidecar's offsets do not rise within the {size_bytes} bytes of {shard_url}: {here}", url)

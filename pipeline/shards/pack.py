@@ -13,9 +13,10 @@ from itertools import islice
 
 from pipeline import storage
 from pipeline.errors import ConfigError, ResumeMismatch
+from pipeline.shards.digests import DIGESTS_NAME, digest_samples
 from pipeline.shards.index import DatasetMeta, Progress, ShardIndex, ShardInfo
-from pipeline.shards.index_file import INDEX_NAME, PACKING_NAME, encode_index
-from pipeline.shards.offsets import SIDECAR_NAME, MemoryOffsets, scan_members
+from pipeline.shards.index_file import INDEX_NAME, PACKING_NAME, SIDECAR_NAME, encode_index
+from pipeline.shards.offsets import MemoryOffsets, scan_members
 from pipeline.shards.places import base_name, look_up
 from pipeline.shards.source import ImageSource, SourceImage
 from pipeline.shards.tar_walk import walk_tar
@@ -31,7 +32,7 @@ def pack(
     progress: Progress | None = None,
 ) -> ShardIndex:
     """The data set that was written: `shard-000000.tar`, ... with `key.png` (or `jpg`, `webp`), `key.cls` and `key.json` for
-    every image, `index.json` and its sidecar.
+    every image, `index.json` and its sidecars.
 
     Args:
         source: The images, in the order they are packed.
@@ -61,7 +62,7 @@ def pack(
     _refuse_foreign(folder, num_shards)
     _claim(folder, plan)
     images = iter(source)
-    shards, arrays, shapes = [], [], set()
+    shards, arrays, digests, shapes = [], [], [], set()
     done = 0
     for number in range(num_shards):
         samples = list(islice(images, shard_size))
@@ -69,19 +70,21 @@ def pack(
         data = encode_shard(samples)
         _put_same(url, data)
         arrays.append(scan_members(list(walk_tar(data, url)), url).offsets)
+        digests.append(digest_samples(memoryview(data)[arrays[-1][0] :], arrays[-1]))
         shards.append(ShardInfo(url=url, num_samples=len(samples), size_bytes=len(data), digest=f"md5:{_md5(data)}"))
         shapes.update(image.shape for _, image in samples)
         done += len(samples)
         if progress is not None:
             progress(done, len(source))
     meta = DatasetMeta(class_names=source.class_names, image_shape=shapes.pop() if len(shapes) == 1 else None)
-    index = ShardIndex(name=name, shards=tuple(shards), offsets=MemoryOffsets(tuple(arrays)), meta=meta)
-    sidecar, text = encode_index(index, folder)
-    _put_same(storage.join(folder, SIDECAR_NAME), sidecar)
+    index = ShardIndex(name=name, shards=tuple(shards), offsets=MemoryOffsets(tuple(arrays), tuple(digests)), meta=meta)
+    files = encode_index(index, folder)
+    for file in (SIDECAR_NAME, DIGESTS_NAME):
+        _put_same(storage.join(folder, file), files[file])
     infos = look_up([shard.url for shard in shards])
     found = [replace(shard, version=info.version) for shard, info in zip(shards, infos, strict=True) if info]
     save_versions(folder, index.fingerprint(), found)
-    _put_same(storage.join(folder, INDEX_NAME), text)
+    _put_same(storage.join(folder, INDEX_NAME), files[INDEX_NAME])
     storage.remove_tree(storage.join(folder, PACKING_NAME))
     return index
 

@@ -8,7 +8,18 @@ from numpy.typing import NDArray
 from pipeline import storage
 from pipeline.errors import ConfigError, CorruptDataError
 from pipeline.order import Order, chances
-from pipeline.shards import CENTER, Cut, RawSample, ShardIndex, decode_image, decode_label, image_field, read_samples
+from pipeline.shards import (
+    CENTER,
+    MAX_READS,
+    Cut,
+    RawSample,
+    ShardIndex,
+    check_digest,
+    decode_image,
+    decode_label,
+    image_field,
+    read_samples,
+)
 from pipeline.stream.config import ImageSpec
 from pipeline.stream.corrupt import CorruptSample, OnCorrupt
 
@@ -68,15 +79,14 @@ class RowMaker:
             CorruptDataError: The sample is damaged and damaged ones are refused, or there are too many of them.
             StorageError: A sample that stands in could not be read.
         """
-        number, attempt = sample, 0
-        fresh = False
+        number, attempt, reads = sample, 0, 1
         while True:
             try:
                 return self._decode(raw, cut, out)
             except (CorruptDataError, ConfigError) as error:  # the latter: without an image or a label
-                if not fresh:  # damaged on its way? Then what is read now differs, and may be sound
-                    again, fresh = self._read(number), True
-                    if again.fields != raw.fields:
+                if reads < MAX_READS:  # damaged on its way? Then what is read now differs, and may be sound
+                    again, reads = self._read(number), reads + 1
+                    if again.stretch != raw.stretch:
                         storage.count("retries", "decode")
                         raw = again
                         continue
@@ -87,12 +97,13 @@ class RowMaker:
                     f"none of {MAX_ATTEMPTS} samples that could stand in can be decoded", raw.uri, raw.offset
                 )
             number = self._order.replacement(epoch, sample, attempt)
-            raw, fresh = self._read(number), False
+            raw, reads = self._read(number), 1
             self.replaced += attempt == 0
             attempt += 1
 
     def _decode(self, raw: RawSample, cut: Cut, out: NDArray[np.uint8]) -> int:
         spec = self._image
+        check_digest(raw)
         label = decode_label(raw) if spec.num_classes else -1
         if label >= max(spec.num_classes, 0):
             raise CorruptDataError(f"label {label}, expected 0 to {spec.num_classes - 1}", raw.uri, raw.offset)

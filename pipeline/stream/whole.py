@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pipeline.shards import ShardIndex, decode_image, decode_label, has_label, image_field, read_samples
+from pipeline.shards import ShardIndex, decode_image, decode_label, has_label, image_field, read_sound_samples
 from pipeline.stream.arrays import BatchArrays
 
 
@@ -22,7 +22,7 @@ def read_all(index: ShardIndex, *, size: int, channels: int) -> BatchArrays:
     labels = np.full(index.num_samples, -1, np.int64)
     row = 0
     for number, shard in enumerate(index.shards):
-        for sample in read_samples(index, number, 0, shard.num_samples):
+        for sample in read_sound_samples(index, number, 0, shard.num_samples):
             data = sample.fields[image_field(sample)]
             images[row] = decode_image(data, channels=channels, size=size, uri=sample.uri, offset=sample.offset)
             if has_label(sample):

@@ -7,10 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import storage
-from pipeline.errors import CorruptDataError
 from pipeline.order import Order, Segment, WindowSpan
-from pipeline.shards import RawSample, ShardIndex, read_samples
+from pipeline.shards import RawSample, ShardIndex, read_samples, reread
 from pipeline.storage import RangeCache
 
 
@@ -87,9 +85,4 @@ class WindowCache:
 
     def _read(self, segment: Segment) -> list[RawSample]:
         place = segment.shard, segment.start, segment.stop
-        try:
-            return read_samples(self._index, *place, self._cache)
-        except CorruptDataError:
-            # Damaged on its way? Then it is sound now; damage in the shard itself is met again.
-            storage.count("retries", "read_samples")
-            return read_samples(self._index, *place)
+        return reread(lambda first: read_samples(self._index, *place, self._cache if first else None), "read_samples")

@@ -123,6 +123,10 @@ class Handler(BaseHTTPRequestHandler):
             garbled = bytearray(data)
             garbled[::97] = (byte ^ 0x55 for byte in garbled[::97])
             data = bytes(garbled)
+        if fault == "flip" and wanted and data:
+            flipped = bytearray(data)
+            flipped[int(shape * len(data))] ^= 1 << int(shape * 1e6) % 8
+            data = bytes(flipped)
         if fault == "other range":
             headers["Content_Range"] = f"bytes 7-{6 + len(data)}/{size + 7}"
         if fault == "corrupt length":

@@ -34,9 +34,11 @@ def test_shards_are_indexed_and_changes_refused(alone: Place, shards: Path, job_
     assert refused.code == 2
     assert "written again after it was indexed" in refused.error_line()
     assert "shard-000002.tar" in refused.error_line()
-    again = alone.run("index.py", "--shards", data)
+    again = alone.run("index.py", "--shards", data, "--checksums")
     assert again.code == 0, again
+    assert "one a sample" in again.out
     assert open_data(str(data)).fingerprint() == index.fingerprint()
+    assert (data / "index.xxh3.npy").stat().st_size == (shards / "index.xxh3.npy").stat().st_size
 
 
 def test_packed_shards_stay_the_same_data_set_when_indexed_again(alone: Place, shards: Path, tmp_path: Path):

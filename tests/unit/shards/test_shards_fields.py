@@ -6,7 +6,7 @@ from pipeline.shards import RawSample, decode_label, has_label, image_field
 
 def _sample(**fields: bytes) -> RawSample:
     views = {name.replace("__", "."): memoryview(data) for name, data in fields.items()}
-    return RawSample("cat/01", views, "s.tar", 512)
+    return RawSample("cat/01", views, "s.tar", 512, memoryview(b""), None)
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def test_webdataset_reads_what_was_packed(pictures: Path, tmp_path: Path, by_web
     source = open_source(str(pictures))
     pack(source, f"{tmp_path}/out", shard_size=5)
     names = ["shard-000000.tar", "shard-000001.tar", "shard-000002.tar"]
-    assert sorted(_files(tmp_path / "out")) == ["index.json", "index.offsets.npy", *names]
+    assert sorted(_files(tmp_path / "out")) == ["index.json", "index.offsets.npy", "index.xxh3.npy", *names]
     found = [sample for name in names for sample in by_webdataset(tmp_path / "out" / name)]
     assert len(found) == 13
     for (key, image), sample in zip(source, found, strict=True):
