@@ -37,6 +37,8 @@ NAMES = {
     "ray-data-best": "Ray Data, hand-written reader",
     "ray-data-stock": "Ray Data, `read_webdataset`",
     "ours-256-s3": "this stream, batch 256, from S3",
+    "litdata-s3": "LitData (converted data), from S3",
+    "mosaicml-streaming-s3": "mosaicml-streaming (converted data), from S3",
     "webdataset-best-s3": "webdataset through curl, best decoder, from S3",
 }
 
@@ -106,6 +108,9 @@ def table(pictures: Pictures, whole: Figures, found: dict[str, Figures]) -> list
 def main() -> None:
     """Prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--kinds", nargs="*", choices=[kind.extension for kind in KINDS], default=["jpg", "png"], help="pictures"
+    )
     parser.add_argument("--turns", type=int, default=5, help="runs of each case (default 5)")
     parser.add_argument("--scale", type=float, default=1.0, help="images a run, as a multiple of the usual number")
     parser.add_argument("--only", nargs="*", choices=NAMES, default=list(NAMES), help="cases to run (default all)")
@@ -118,7 +123,7 @@ def main() -> None:
     print("- peers:", subprocess.check_output([PEERS_PYTHON, "-c", code], text=True).strip(), flush=True)
     from_s3 = any(case.endswith("-s3") for case in given.only)
     with tempfile.TemporaryDirectory(prefix="swissroll-bench-") as home, s3_server() if from_s3 else nullcontext():
-        for pictures in KINDS:
+        for pictures in (kind for kind in KINDS if kind.extension in given.kinds):
             folder = pictures.packed(f"{home}/{pictures.extension}")
             remote = upload(folder) if from_s3 else ("", "")
             cases = {case: pictures.command(case, folder, remote) for case in given.only}

@@ -8,8 +8,10 @@ choose, images are stored as the encoded bytes and decoded a batch at a time int
 """
 
 import json
+import os
 import sys
 import tarfile
+import tempfile
 import urllib.request
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from serving import serve
 
 WORKERS = 2
 SHUFFLE_BUFFER = 1000
+CACHE_BYTES = 300_000_000  # what a peer may keep of what it downloads: less than the data, so that it streams
 
 
 def shards(folder):
@@ -121,9 +124,12 @@ def webdataset_best(folder, extension, side):
 def litdata_best(folder, extension, side):
     """LitData on its own converted format."""
     import litdata
+    from litdata.streaming import downloader
 
     torch.set_num_threads(1)
-    data = litdata.StreamingDataset(f"{folder}/litdata", shuffle=True, drop_last=True, seed=0)
+    kept = {"cache_dir": tempfile.mkdtemp(), "max_cache_size": f"{CACHE_BYTES // 10**6}MB"} if folder.startswith("s3:") else {}
+    downloader._OBSTORE_CLIENT_OPTIONS["allow_http"] = True  # there is no other way to have it ask a server without TLS
+    data = litdata.StreamingDataset(f"{folder}/litdata", shuffle=True, drop_last=True, seed=0, **kept)
     collate = DecodedBatch(extension, side)
     loader = litdata.StreamingDataLoader(
         data, batch_size=BATCH, num_workers=WORKERS, collate_fn=lambda rows: collate([(r["image"], r["label"]) for r in rows])
@@ -140,8 +146,13 @@ def mosaicml_best(folder, extension, side):
     from streaming import Stream, StreamingDataset
 
     collate = DecodedBatch(extension, side)
+    where, kept = {"local": f"{folder}/mds"}, {}
+    if folder.startswith("s3:"):
+        os.environ["S3_ENDPOINT_URL"] = os.environ["AWS_ENDPOINT_URL"]
+        where, kept = {"remote": f"{folder}/mds", "local": tempfile.mkdtemp()}, {"cache_limit": CACHE_BYTES}
     data = StreamingDataset(
-        streams=[Stream(local=f"{folder}/mds", repeat=50)],
+        streams=[Stream(**where, repeat=50)],
+        **kept,
         shuffle=True,
         batch_size=BATCH,
         shuffle_seed=0,
