@@ -5,14 +5,18 @@ import platform
 import statistics
 import subprocess
 import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 
 # Workers that read ahead are given the time to fill their queues: what is produced between two pauses is what was consumed.
 SETTLED_SHARE = 0.15  # of one core, over one look: the background noise of an idle cluster
 LOOK_EVERY_S = 0.7
 SETTLE_TIMEOUT_S = 60.0
+BESIDE_START_S = 3.0
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 Command = list[str]
@@ -74,7 +78,14 @@ class Case:
         return int(answer)
 
 
-def compare(reference: Command, cases: dict[str, Command], *, images: int, turns: int) -> tuple[Figures, dict[str, Figures]]:
+def compare(
+    reference: Command,
+    cases: dict[str, Command],
+    *,
+    images: int,
+    turns: int,
+    beside: Mapping[str, Command] = MappingProxyType({}),
+) -> tuple[Figures, dict[str, Figures]]:
     """Returns the figures of the reference and of each case, every run of a case standing between two of the reference.
 
     Args:
@@ -82,6 +93,7 @@ def compare(reference: Command, cases: dict[str, Command], *, images: int, turns
         cases: By name; one lives at a time, so that what one does in the background does not burden another.
         images: Images a run.
         turns: Runs of each case.
+        beside: What else runs while a case does, by the case's name; its CPU time is not the case's.
     """
     measured = Case(reference)
     measured.run(images // 4)  # everything imported, started and in the page cache
@@ -93,7 +105,8 @@ def compare(reference: Command, cases: dict[str, Command], *, images: int, turns
         runs = []
         references.append(measured.run(images))
         for _ in range(turns):
-            cpu, wall = case.run(images)
+            with _running(beside.get(name)):
+                cpu, wall = case.run(images)
             references.append(measured.run(images))
             around = (references[-2][0] + references[-1][0]) / 2
             runs.append((cpu, cpu / around, 1 / wall))
@@ -106,6 +119,21 @@ def compare(reference: Command, cases: dict[str, Command], *, images: int, turns
         images_per_s=statistics.median(1 / wall for _, wall in references),
     )
     return whole, found
+
+
+@contextmanager
+def _running(command: Command | None) -> Iterator[None]:
+    if command is None:
+        yield
+        return
+    process = subprocess.Popen(command)
+    try:
+        time.sleep(BESIDE_START_S)
+        assert process.poll() is None, f"{command} ended"
+        yield
+    finally:
+        process.kill()
+        process.wait()
 
 
 def machine(packages: list[str]) -> list[str]:

@@ -37,6 +37,7 @@ NAMES = {
     "ray-data-best": "Ray Data, hand-written reader",
     "ray-data-stock": "Ray Data, `read_webdataset`",
     "ours-256-s3": "this stream, batch 256, from S3",
+    "ours-256-beside": "this stream, batch 256, local, while another process reads from S3 as the row above does",
     "litdata-s3": "LitData (converted data), from S3",
     "mosaicml-streaming-s3": "mosaicml-streaming (converted data), from S3",
     "webdataset-best-s3": "webdataset through curl, best decoder, from S3",
@@ -54,6 +55,8 @@ class Pictures:
     """Pictures in the data set."""
     images: int
     """Images a run."""
+    pulled_bytes_per_s: float
+    """About what this stream reads from S3 a second on 2 cores; only for `ours-256-beside`."""
 
     def packed(self, folder: str) -> str:
         """Packs crops of scikit-learn's two photos and converts them for the peers; returns the folder."""
@@ -89,12 +92,12 @@ class Pictures:
         python = sys.executable if here else str(PEERS_PYTHON)
         if case.endswith("-s3"):
             folder = remote[case.startswith("webdataset")]
-        return [python, str(script), case.removesuffix("-s3"), folder, self.extension, str(self.side)]
+        return [python, str(script), case.removesuffix("-s3").removesuffix("-beside"), folder, self.extension, str(self.side)]
 
 
 KINDS = (
-    Pictures(name="JPEG 256x256", extension="jpg", side=256, count=24_000, images=32_000),
-    Pictures(name="PNG 64x64", extension="png", side=64, count=48_000, images=96_000),
+    Pictures(name="JPEG 256x256", extension="jpg", side=256, count=24_000, images=32_000, pulled_bytes_per_s=100e6),
+    Pictures(name="PNG 64x64", extension="png", side=64, count=48_000, images=96_000, pulled_bytes_per_s=130e6),
 )
 
 
@@ -121,7 +124,7 @@ def main() -> None:
     peers = ("webdataset", "litdata", "mosaicml-streaming", "kornia-rs")
     code = f"from importlib.metadata import version; print(', '.join(f'{{n}} {{version(n)}}' for n in {peers}))"
     print("- peers:", subprocess.check_output([PEERS_PYTHON, "-c", code], text=True).strip(), flush=True)
-    from_s3 = any(case.endswith("-s3") for case in given.only)
+    from_s3 = any(case.endswith(("-s3", "-beside")) for case in given.only)
     with tempfile.TemporaryDirectory(prefix="swissroll-bench-") as home, s3_server() if from_s3 else nullcontext():
         for pictures in (kind for kind in KINDS if kind.extension in given.kinds):
             folder = pictures.packed(f"{home}/{pictures.extension}")
@@ -129,7 +132,9 @@ def main() -> None:
             cases = {case: pictures.command(case, folder, remote) for case in given.only}
             images = int(pictures.images * given.scale)
             ceiling = pictures.command("ceiling", folder, remote)
-            print("", *table(pictures, *compare(ceiling, cases, images=images, turns=given.turns)), sep="\n", flush=True)
+            pull = [sys.executable, str(HERE / "pull.py"), remote[0], str(pictures.pulled_bytes_per_s)]
+            found = compare(ceiling, cases, images=images, turns=given.turns, beside={"ours-256-beside": pull})
+            print("", *table(pictures, *found), sep="\n", flush=True)
 
 
 if __name__ == "__main__":
