@@ -14,13 +14,23 @@ from PIL import Image
 
 from pipeline import storage
 from pipeline.errors import CommitConflict, CorruptDataError, PermanentStorageError
-from pipeline.samples.ledger import PartRecord, commit_name, gaps, in_order, parse_commit_name, parse_part_name, part_digest
+from pipeline.samples.ledger import (
+    PartRecord,
+    PartSuffix,
+    commit_name,
+    gaps,
+    in_order,
+    parse_commit_name,
+    parse_part_name,
+    part_digest,
+)
 from pipeline.samples.manifest import load_manifest, manifest_url
 from pipeline.samples.part import decode_part, part_problems
 from pipeline.samples.reading import samples_of
 from pipeline.samples.run_spec import parse_spec, run_url
 from pipeline.samples.sample_set import SHARD_INDEX_NAME, SampleSet
 from pipeline.samples.schema import raw_shape
+from pipeline.samples.uncommitted import uncommitted_record
 
 _KEPT_PROBLEMS = 100
 _UNDECODABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
@@ -160,19 +170,18 @@ def check_files(
         if named is not None and not finished:
             place = bisect.bisect_right(firsts, named[0])
             if not place or records[place - 1].last < named[0]:
-                if problem := _orphan_problem(found.url, named[0], spec):
+                if problem := _orphan_problem(found.url, *named, spec):
                     findings.add(f"data/{name}: got an uncommitted file that is no part of this set: {problem}")
                 continue
         findings.add(f"data/{name}: got a stray file of {found.size} bytes, expected only committed parts")
 
 
-def _orphan_problem(part_url: str, first: int, spec: Mapping[str, object] | None) -> str | None:
+def _orphan_problem(part_url: str, first: int, suffix: PartSuffix, spec: Mapping[str, object] | None) -> str | None:
     try:
-        table = decode_part(storage.read_bytes(part_url), part_url)
+        uncommitted_record(first, storage.read_bytes(part_url), suffix, part_url, spec)
     except (CorruptDataError, PermanentStorageError) as error:
         return str(error)
-    problems = part_problems(table, first=first, rows=table.num_rows, provenance=spec)
-    return problems[0] if problems else None
+    return None
 
 
 def check_part(

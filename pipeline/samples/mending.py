@@ -10,8 +10,33 @@ from pipeline.samples.part import decode_part
 from pipeline.samples.run_spec import parse_spec, run_url, spec_bytes
 from pipeline.samples.sample_set import SHARD_INDEX_NAME, SampleSet
 from pipeline.samples.schema import PROVENANCE_KEY
+from pipeline.samples.seal import is_sealed
+from pipeline.samples.uncommitted import uncommitted_files
 
 _QUARANTINE = "quarantine"
+
+
+def set_damaged_aside(url: str) -> list[str]:
+    """Moves damaged files under names of parts that are still to be made to `quarantine/`, so that they are made anew.
+
+    For the one job that holds a local folder: nobody takes the kernel's lock from it while it lives, so what it looked at is
+    what it moves. The holder of a lease may fall asleep in between and move what another one has put since: on object stores
+    nothing is done, and `commit` refuses such a file by name. Nor is anything done in a folder that was no sample set before,
+    or to parts of another run. Returns what was done, in lines.
+
+    Raises:
+        CorruptDataError: The ledger is damaged.
+        StorageError: The file system refused.
+    """
+    if not storage.is_local(url) or not storage.exists(run_url(url)):
+        return []
+    samples = SampleSet(url)
+    files = list(uncommitted_files(samples.data_url, samples.committed()))
+    return [
+        _moved(samples.url, f"data/{file.url.rpartition('/')[2]}")
+        for file in files
+        if not is_sealed(storage.read_bytes(file.url), file.suffix)
+    ]
 
 
 def mend_run_spec(url: str) -> list[str]:
