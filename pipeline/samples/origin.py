@@ -44,12 +44,19 @@ def load_origin(url: str) -> Origin | None:
         return None
     try:
         read = json.loads(storage.read_bytes(origin_url))
-        origin = Origin(**read)
-    except (ValueError, TypeError, RecursionError) as error:
-        raise CorruptDataError(f"got no origin of a sample set: {error}", origin_url) from error
-    if not all(isinstance(value, str) for value in asdict(origin).values()):
-        raise CorruptDataError(f"got {read}, expected text in every field", origin_url)
-    return origin
+    except (ValueError, RecursionError) as error:
+        raise _damaged(f"no JSON ({error})", origin_url) from error
+    if not isinstance(read, dict) or not {"given", "checkpoint"} <= read.keys() <= set(Origin.__slots__):
+        raise _damaged(f"the fields {', '.join(map(repr, read))}" if isinstance(read, dict) else repr(read), origin_url)
+    if not all(isinstance(value, str) for value in read.values()):
+        raise _damaged(str(read), origin_url)
+    return Origin(**read)
+
+
+def _damaged(got: str, origin_url: str) -> CorruptDataError:
+    expected = "expected text in the fields 'given', 'checkpoint' and 'conditions'"
+    mend = "verify.py --repair moves it to quarantine/, and the next generate job looks for the checkpoint anew"
+    return CorruptDataError(f"got {got}, {expected}; {mend}", origin_url)
 
 
 def _origin_url(url: str) -> str:
