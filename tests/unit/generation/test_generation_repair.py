@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pipeline.errors import ConfigError, CorruptDataError
 from pipeline.generation.encode import encode_png
 from pipeline.generation.repair import Repair, repair
-from pipeline.samples import Origin, PartRows, PartSuffix, SampleSet, encode_part, open_ranges, verify
+from pipeline.samples import Origin, PartRows, PartSuffix, SampleSet, encode_part, load_origin, open_ranges, verify
 
 SPEC: dict[str, object] = {"generation": {"seed": 0, "labels": [1, 2]}, "checkpoint": "ab" * 32}
 
@@ -195,6 +195,28 @@ def test_a_damaged_origin_is_found_and_moved_aside(damaged: Path, wrong: bytes, 
     assert line.startswith("origin.json: moved to quarantine/; the next generate job looks")
     assert (damaged / "quarantine" / "origin.json").read_bytes() == wrong
     assert verify(str(damaged)).ok
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_any_damaged_letter_of_an_origin_is_found(damaged: Path, data: st.DataObject) -> None:
+    origin = Origin(given="/runs/\udcff", checkpoint="/runs/\udcff/checkpoints/1", conditions="/字.parquet")
+    (damaged / "origin.json").unlink(missing_ok=True)
+    origin.write(str(damaged))
+    assert load_origin(str(damaged)) == origin
+    bad = bytearray((damaged / "origin.json").read_bytes())
+    bad[data.draw(st.integers(0, len(bad) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    (damaged / "origin.json").write_bytes(bad)
+    try:
+        assert load_origin(str(damaged)) == origin  # a space between the fields
+    except CorruptDataError:
+        assert any("origin.json" in problem for problem in verify(str(damaged), decode_images=False).problems)
+
+
+def test_an_origin_that_somebody_edited_needs_no_digest(damaged: Path) -> None:
+    (damaged / "origin.json").write_text('{"given": "/moved/a", "checkpoint": "/moved/a/checkpoints/1"}')
+    assert verify(str(damaged)).ok
+    assert load_origin(str(damaged)) == Origin(given="/moved/a", checkpoint="/moved/a/checkpoints/1")
 
 
 def test_parts_that_need_the_checkpoint_of_a_lost_origin_say_how_to_get_it(damaged: Path) -> None:
