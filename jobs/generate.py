@@ -13,6 +13,7 @@ from pipeline.runtime.generate_run import GenerateOutcome, claim_output, run_gen
 from pipeline.runtime.job import FAILED, OK, run_job
 from pipeline.runtime.lock import sole_job
 from pipeline.runtime.session import ray_session
+from pipeline.samples.mending import set_damaged_aside
 from pipeline.storage import remove_partials
 
 
@@ -41,6 +42,8 @@ def _generate(plan: GeneratePlan, start_ray: Callable[[], str]) -> GenerateOutco
     """One output; None if it was there already. Ray is started by the first that needs it, once for all."""
     with sole_job(plan.config.output, unguarded="warn" if plan.config.sole_writer else "refuse") as fence:
         remove_partials(plan.config.output)  # of writers of earlier jobs that were killed
+        for line in set_damaged_aside(plan.config.output):  # what such a writer had put and not committed
+            say(f"warning: {line}, as it was damaged before it was committed")
         plan = claim_output(plan)
         if not plan.open_parts:
             say_table("Already done", [("samples", f"{plan.config.num_samples:,}"), ("output", plan.config.output)])

@@ -15,8 +15,8 @@ Exit code 0: finished and undamaged; 1: unfinished or damaged; 2: no sample set 
 
 --no-images compares all bytes with their digests, and decodes no image: much faster for large sets.
 --repair makes broken parts again from the checkpoint that the set was made from, and puts them in place if they have the
-digests that were committed; it mends run.json, the ledger and the manifest, and moves files that belong to no part to
-quarantine/."""
+digests that were committed; it mends run.json, the ledger, the manifest and the index of shards, and moves a damaged
+origin.json and files that belong to no part to quarantine/."""
 
 
 def main() -> int:

@@ -11,7 +11,8 @@ from pipeline.errors import ConfigError, CorruptDataError, PermanentStorageError
 from pipeline.generation.making import PartMaker
 from pipeline.generation.spec import GenerationSpec
 from pipeline.samples import PartRange, PartRecord, SampleSet, VerifyReport, load_origin, part_digest
-from pipeline.samples.mending import mend_manifest, mend_run_spec, set_aside
+from pipeline.samples.mend_run import mend_run_spec
+from pipeline.samples.mending import mend_ledger, mend_origin, mend_published
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +26,7 @@ class Repair:
 
 
 def repair(report: VerifyReport, progress: Callable[[int, int], None] | None = None) -> Repair:
-    """Mends what `verify` found: run.json, the ledger and the manifest from each other, parts by making them again.
+    """Mends what `verify` found: run.json, the ledger and what readers follow from each other, parts by making them again.
 
     A part is put in place only if its bytes are those that were committed. Files that belong to no part are moved aside to
     `quarantine/`, never deleted. Works in this process, without Ray.
@@ -36,13 +37,14 @@ def repair(report: VerifyReport, progress: Callable[[int, int], None] | None = N
 
     Raises:
         ConfigError: The checkpoint that the set was made from cannot be found.
+        CorruptDataError: run.json is damaged, and nothing tells what it was.
         StorageError: The store could not be read or written.
     """
     done = mend_run_spec(report.url)
     samples = SampleSet(report.url)
-    done += set_aside(report.url)
-    records = _recorded(samples)
-    broken = sorted((record for record in records if _is_broken(samples, record)), key=lambda record: record.first)
+    done += mend_origin(report.url)
+    done += mend_ledger(report.url)
+    broken = [record for record in samples.committed() if _is_broken(samples, record)]
     failed: list[str] = []
     if broken:
         maker = _maker(samples)
@@ -56,13 +58,8 @@ def repair(report: VerifyReport, progress: Callable[[int, int], None] | None = N
             if progress is not None:
                 progress(number, len(broken))
     if not failed:
-        done += mend_manifest(report.url, was_published=report.finished)
+        done += mend_published(report.url, was_published=report.finished)
     return Repair(done=tuple(done), failed=tuple(failed))
-
-
-def _recorded(samples: SampleSet) -> list[PartRecord]:
-    samples.adopt()
-    return samples.committed()
 
 
 def _is_broken(samples: SampleSet, record: PartRecord) -> bool:
@@ -77,7 +74,9 @@ def _maker(samples: SampleSet) -> PartMaker:
     spec = samples.spec()
     origin = load_origin(samples.url)
     if origin is None:
-        raise ConfigError(f"got no origin.json that says where the checkpoint is ({samples.url})")
+        raise ConfigError(
+            f"got no origin.json that says where the checkpoint is; jobs/generate.py writes it, repair then ({samples.url})"
+        )
     try:
         known = TypeAdapter(GenerationSpec).validate_json(json.dumps(spec["generation"]), strict=True)
     except (ValidationError, KeyError) as error:

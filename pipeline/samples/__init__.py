@@ -5,7 +5,7 @@ One sample set is one folder:
     run.json                        the run's spec: written once, compared on resume
     origin.json                     where the checkpoint was found when the first job started
     goals/{num_samples}             empty objects: how many rows were asked for; the largest counts
-    data/part-{first}.parquet    the rows from `first` on (or .tar, with data/index.json); written once
+    data/part-{first}.parquet    the rows from `first` on (or .tar, with data/index.json); written once, sealed
     commits/{first}-{last}.{bytes}.{xxh3_128}.{parquet|tar}    empty objects: one listing is the whole ledger, no part is read
     manifest.json                   published when rows 0..N-1 are committed; what readers follow
     README.md, contact-sheet.png    the dataset card

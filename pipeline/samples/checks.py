@@ -1,73 +1,19 @@
-"""The single checks that `verify` is made of: each looks at one kind of object and notes what is wrong."""
+"""The checks that `verify` makes of all but the parts: each looks at one kind of object and notes what is wrong."""
 
 import bisect
 import hashlib
-import io
-import struct
-import zlib
-from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-
-import pyarrow as pa
-from PIL import Image
+from collections.abc import Mapping
 
 from pipeline import storage
 from pipeline.errors import CommitConflict, CorruptDataError, PermanentStorageError
-from pipeline.samples.ledger import PartRecord, commit_name, gaps, in_order, parse_commit_name, parse_part_name, part_digest
+from pipeline.samples.findings import Findings
+from pipeline.samples.ledger import PartRecord, PartSuffix, commit_name, gaps, in_order, parse_commit_name, parse_part_name
 from pipeline.samples.manifest import load_manifest, manifest_url
-from pipeline.samples.part import decode_part, part_problems
-from pipeline.samples.reading import samples_of
+from pipeline.samples.origin import load_origin
 from pipeline.samples.run_spec import parse_spec, run_url
 from pipeline.samples.sample_set import SHARD_INDEX_NAME, SampleSet
-from pipeline.samples.schema import raw_shape
-
-_KEPT_PROBLEMS = 100
-_UNDECODABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
-
-
-@dataclass(slots=True)
-class Findings:
-    """What accumulates over the parts; its size does not grow with the set."""
-
-    problems: list[str] = field(default_factory=list)
-    """The first hundred, each in one line."""
-    more_problems: int = 0
-    """How many more there were."""
-    labels: Counter[int | None] = field(default_factory=Counter)
-    """Rows by label."""
-    image_size: tuple[int, int] | None = None
-    """Width and height of the first image, in pixels: all others must be like it."""
-    columns: str = ""
-    """Columns of the first part: all others must have the same."""
-    broken: set[PartRecord] = field(default_factory=set)
-    """Committed parts whose bytes are not those that were committed."""
-
-    def add(self, problem: str) -> None:
-        """Note one problem."""
-        if len(self.problems) < _KEPT_PROBLEMS:
-            self.problems.append(problem)
-        else:
-            self.more_problems += 1
-
-    def like(self) -> "Findings":
-        """New findings that expect of further parts what these do."""
-        return Findings(image_size=self.image_size, columns=self.columns)
-
-    def absorb(self, other: "Findings") -> None:
-        """Add what was found in further parts, in their order."""
-        for problem in other.problems:
-            self.add(problem)
-        self.more_problems += other.more_problems
-        self.labels.update(other.labels)
-        self.broken |= other.broken
-        self.image_size = self.image_size or other.image_size
-        self.columns = self.columns or other.columns
-
-    def all_problems(self) -> tuple[str, ...]:
-        """The problems, and how many were left out."""
-        more = (f"and {self.more_problems} more problems",) if self.more_problems else ()
-        return (*self.problems, *more)
+from pipeline.samples.tar_part import index_json
+from pipeline.samples.uncommitted import uncommitted_record
 
 
 def check_run(url: str, findings: Findings) -> tuple[dict[str, object] | None, str | None]:
@@ -105,6 +51,14 @@ def check_ledger(url: str, findings: Findings) -> list[PartRecord]:
             continue
         records.append(record)
     return records
+
+
+def check_origin(url: str, findings: Findings) -> None:
+    """Notes an origin.json that the next job could not read."""
+    try:
+        load_origin(url)
+    except CorruptDataError as error:
+        findings.add(f"origin.json: {error}")
 
 
 def check_manifest(url: str, records: list[PartRecord], run_sha256: str | None, findings: Findings) -> bool:
@@ -150,7 +104,7 @@ def check_files(
     data_url = storage.join(url, "data")
     names = {record.name for record in records}
     firsts = [record.first for record in records]
-    if finished and any(record.suffix == "tar" for record in records):
+    if any(record.suffix == "tar" for record in records):
         names.add(SHARD_INDEX_NAME)
     for found in storage.list_objects(data_url, recursive=True):
         name = found.url[len(data_url) + 1 :]
@@ -160,74 +114,38 @@ def check_files(
         if named is not None and not finished:
             place = bisect.bisect_right(firsts, named[0])
             if not place or records[place - 1].last < named[0]:
-                if problem := _orphan_problem(found.url, named[0], spec):
+                if problem := _orphan_problem(found.url, *named, spec):
                     findings.add(f"data/{name}: got an uncommitted file that is no part of this set: {problem}")
                 continue
         findings.add(f"data/{name}: got a stray file of {found.size} bytes, expected only committed parts")
 
 
-def _orphan_problem(part_url: str, first: int, spec: Mapping[str, object] | None) -> str | None:
+def check_shard_index(url: str, records: list[PartRecord], finished: bool, findings: Findings) -> None:
+    """Notes where the index of a published set of shards is not that of its shards."""
+    if not any(record.suffix == "tar" for record in records) or not storage.exists(manifest_url(url)):
+        return
+    where = f"data/{SHARD_INDEX_NAME}"
     try:
-        table = decode_part(storage.read_bytes(part_url), part_url)
-    except (CorruptDataError, PermanentStorageError) as error:
-        return str(error)
-    problems = part_problems(table, first=first, rows=table.num_rows, provenance=spec)
-    return problems[0] if problems else None
-
-
-def check_part(
-    url: str, record: PartRecord, spec: Mapping[str, object] | None, findings: Findings, *, decode_images: bool = True
-) -> None:
-    """Reads one part; notes what is not as committed, and counts labels; decodes the images, if asked to."""
-    where = f"data/{record.name}"
-    part_url = storage.join(url, "data", record.name)
-    try:
-        data = storage.read_bytes(part_url)
+        data = storage.read_bytes(storage.join(url, where))
     except PermanentStorageError as error:
         findings.add(f"{where}: {error}")
-        findings.broken.add(record)
         return
-    digest = part_digest(data)
-    if (len(data), digest) != (record.size_bytes, record.xxh3_128):
-        findings.add(
-            f"{where}: got {len(data)} bytes with XXH3-128 {digest}, expected {record.size_bytes} with {record.xxh3_128}"
-        )
-        findings.broken.add(record)
-        return  # what is damaged is not worth parsing
+    # A job killed before its manifest leaves the index of more shards than that has.
+    shards = len(records) if finished else data.count(b'"url"')
+    if data not in (index_json(records[:shards]), _listed_index(url)):
+        findings.add(f"{where}: got {len(data)} bytes that are not the index of the shards, expected that of the manifest")
+
+
+def _listed_index(url: str) -> bytes | None:
     try:
-        table = decode_part(data, part_url)
-    except CorruptDataError as error:
-        findings.add(f"{where}: {error}")
-        return
-    problems = part_problems(table, first=record.first, rows=record.rows, provenance=spec)
-    for problem in problems:
-        findings.add(f"{where}: {problem}")
-    columns = str(table.schema.remove_metadata())
-    findings.columns = findings.columns or columns
-    if columns != findings.columns:
-        findings.add(f"{where}: got other columns than the parts before it")
-    if not problems:
-        findings.labels.update(table["label"].to_pylist())
-        for problem in _image_problems(table, findings) if decode_images else ():
-            findings.add(f"{where}: {problem}")
+        return index_json(load_manifest(url).parts)
+    except CorruptDataError:
+        return None
 
 
-def _image_problems(table: pa.Table, findings: Findings) -> Iterator[str]:
-    """Decodes every image."""
-    shape = raw_shape(table.schema)
-    for sample in samples_of(table):
-        if shape is not None:
-            size = shape[1], shape[0]
-        else:
-            try:
-                with Image.open(io.BytesIO(sample.image)) as image:
-                    image.load()
-                    size = image.size
-            except _UNDECODABLE as error:
-                problem = f"{type(error).__name__}: {' '.join(str(error).split())}"
-                yield f"row {sample.index}: got no readable image: {problem}"
-                continue
-        findings.image_size = findings.image_size or size
-        if size != findings.image_size:
-            got, expected = ("x".join(map(str, pixels)) for pixels in (size, findings.image_size))
-            yield f"row {sample.index}: got an image of {got} pixels, expected {expected}"
+def _orphan_problem(part_url: str, first: int, suffix: PartSuffix, spec: Mapping[str, object] | None) -> str | None:
+    try:
+        uncommitted_record(first, storage.read_bytes(part_url), suffix, part_url, spec)
+    except (CorruptDataError, PermanentStorageError) as error:
+        return str(error)
+    return None

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from itertools import islice
 
-from pipeline.samples.checks import Findings, check_part
+from pipeline.samples.findings import Findings
 from pipeline.samples.ledger import PartRecord
+from pipeline.samples.part_checks import check_part
 
 _WORTH_BYTES = 256 * 1024**2
 """Size of a set from which on further processes, which take a second to start, are worth it."""

@@ -1,85 +1,98 @@
 """Mending the small files of a sample set from what is left of the others; nothing is ever deleted for good."""
 
-import json
+from collections.abc import Mapping
 
 from pipeline import storage
 from pipeline.errors import CorruptDataError, PermanentStorageError
 from pipeline.samples.ledger import PartRecord, commit_name, in_order, parse_commit_name, part_digest
 from pipeline.samples.manifest import load_manifest, manifest_url
-from pipeline.samples.part import decode_part
-from pipeline.samples.run_spec import parse_spec, run_url, spec_bytes
+from pipeline.samples.origin import load_origin
+from pipeline.samples.run_spec import run_url
 from pipeline.samples.sample_set import SHARD_INDEX_NAME, SampleSet
-from pipeline.samples.schema import PROVENANCE_KEY
+from pipeline.samples.seal import is_sealed
+from pipeline.samples.uncommitted import uncommitted_files, uncommitted_record
 
 _QUARANTINE = "quarantine"
 
 
-def mend_run_spec(url: str) -> list[str]:
-    """Puts run.json right from the metadata of a part whose bytes are as committed; returns what was done, in lines.
+def set_damaged_aside(url: str) -> list[str]:
+    """Moves damaged files under names of parts that are still to be made to `quarantine/`, so that they are made anew.
+
+    For the one job that holds a local folder: nobody takes the kernel's lock from it while it lives, so what it looked at is
+    what it moves. The holder of a lease may fall asleep in between and move what another one has put since: on object stores
+    nothing is done, and `commit` refuses such a file by name. Nor is anything done in a folder that was no sample set before,
+    or to parts of another run. Returns what was done, in lines.
 
     Raises:
-        CorruptDataError: It is damaged, and no part tells what it was.
+        CorruptDataError: The ledger is damaged.
+        StorageError: The file system refused.
+    """
+    if not storage.is_local(url) or not storage.exists(run_url(url)):
+        return []
+    samples = SampleSet(url)
+    files = list(uncommitted_files(samples.data_url, samples.committed()))
+    return [
+        moved_aside(samples.url, f"data/{file.url.rpartition('/')[2]}")
+        for file in files
+        if not is_sealed(storage.read_bytes(file.url), file.suffix)
+    ]
+
+
+def mend_origin(url: str) -> list[str]:
+    """Moves a damaged origin.json aside: no other file has what it said, but the next job finds it out anew.
+
+    Raises:
         StorageError: The store could not be read or written.
     """
     try:
-        parse_spec(storage.read_bytes(run_url(url)), run_url(url))
+        load_origin(url)
         return []
-    except (CorruptDataError, PermanentStorageError):
-        pass
-    for record in _readable_commits(url):
-        part_url = storage.join(url, "data", record.name)
-        try:
-            data = storage.read_bytes(part_url)
-            if record.suffix != "parquet" or part_digest(data) != record.xxh3_128:
-                continue
-            metadata = decode_part(data, part_url).schema.metadata or {}
-            content = spec_bytes(json.loads(metadata[PROVENANCE_KEY]))
-        except (CorruptDataError, PermanentStorageError, KeyError, ValueError):
-            continue
-        storage.put_replace(run_url(url), content)
-        return ["run.json: restored from the metadata of a part"]
-    raise CorruptDataError("got a damaged run.json and no undamaged Parquet part that tells what it was", run_url(url))
+    except CorruptDataError:
+        return [f"{moved_aside(url, 'origin.json')}; the next generate job looks for the checkpoint anew and writes it"]
 
 
-def set_aside(url: str) -> list[str]:
+def mend_ledger(url: str) -> list[str]:
     """Mends the ledger: commits that are none are moved to `quarantine/`, and so are files that belong to no part.
 
-    What the manifest lists and the ledger lacks is committed again. Returns what was done, in lines.
+    Of a commit and a line of the manifest that contradict each other the part's file says which is right. What the manifest
+    lists and the ledger lacks is committed again. Returns what was done, in lines.
 
     Raises:
         StorageError: The store could not be read or written.
     """
     done = []
-    listed = _manifest_parts(url)
-    known = set(listed or ())
+    listed = {record.first: record for record in _manifest_parts(url)}
+    listed_rows = sum(record.rows for record in listed.values())
     commits_url, data_url = storage.join(url, "commits"), storage.join(url, "data")
+    kept: set[int] = set()
     for found in storage.list_objects(commits_url, recursive=True):
         name = found.url[len(commits_url) + 1 :]
         try:
             record = parse_commit_name(name, found.url)
-            good = not found.size and (listed is None or record.first > listed[-1].last or record in known)
         except CorruptDataError:
-            good = False
-        if not good:
-            done.append(_moved(url, f"commits/{name}"))
-    for record in listed or ():
-        if storage.put_once(storage.join(commits_url, commit_name(record)), b""):
+            record = None
+        if record is not None and not found.size and _is_right(url, record, listed, listed_rows):
+            kept.add(record.first)
+        else:
+            done.append(moved_aside(url, f"commits/{name}"))
+    for record in listed.values():
+        if record.first not in kept and storage.put_once(storage.join(commits_url, commit_name(record)), b""):
             done.append(f"commits: {commit_name(record)} restored from the manifest")
-    SampleSet(url).adopt()
-    names = {record.name for record in in_order(_readable_commits(url), commits_url)} | {SHARD_INDEX_NAME}
+    done += [f"commits: {commit_name(record)} taken from the part itself" for record in SampleSet(url).adopt()]
+    names = {record.name for record in in_order(readable_commits(url), commits_url)} | {SHARD_INDEX_NAME}
     for found in storage.list_objects(data_url, recursive=True):
         name = found.url[len(data_url) + 1 :]
         if name not in names:
-            done.append(_moved(url, f"data/{name}"))
+            done.append(moved_aside(url, f"data/{name}"))
     return done
 
 
-def mend_manifest(url: str, *, was_published: bool) -> list[str]:
-    """Makes a damaged or missing manifest of a published set anew from the ledger; returns what was done, in lines.
+def mend_published(url: str, *, was_published: bool) -> list[str]:
+    """Makes what readers follow anew from the ledger, where it is damaged or missing; returns what was done, in lines.
 
     Args:
         url: The set's folder.
-        was_published: Whether there was one.
+        was_published: Whether there was a manifest, and nothing was begun beyond it.
 
     Raises:
         ResumeMismatch: The ledger has gaps.
@@ -89,19 +102,16 @@ def mend_manifest(url: str, *, was_published: bool) -> list[str]:
     records = samples.committed()
     if not was_published or not records:
         return []
-    before = storage.read_bytes(manifest_url(url)) if storage.exists(manifest_url(url)) else b""
-    manifest = samples.publish(records[-1].last + 1)
-    return [] if manifest.to_bytes() == before else ["manifest.json: made anew from the ledger"]
+    names = {"manifest.json": manifest_url(url)}
+    if records[0].suffix == "tar":
+        names[f"data/{SHARD_INDEX_NAME}"] = storage.join(samples.data_url, SHARD_INDEX_NAME)
+    before = {name: _content(found) for name, found in names.items()}
+    samples.publish(records[-1].last + 1)
+    return [f"{name}: made anew from the ledger" for name, found in names.items() if _content(found) != before[name]]
 
 
-def _manifest_parts(url: str) -> list[PartRecord] | None:
-    try:
-        return list(load_manifest(url).parts)
-    except (CorruptDataError, PermanentStorageError):
-        return None
-
-
-def _readable_commits(url: str) -> list[PartRecord]:
+def readable_commits(url: str) -> list[PartRecord]:
+    """The commits whose names can be read, in the order of their names."""
     records = []
     for found in storage.list_objects(storage.join(url, "commits")):
         try:
@@ -111,8 +121,52 @@ def _readable_commits(url: str) -> list[PartRecord]:
     return records
 
 
-def _moved(url: str, name: str) -> str:
+def moved_aside(url: str, name: str) -> str:
+    """Moves an object of a set to `quarantine/`; returns a line that says so.
+
+    Raises:
+        StorageError: The store could not be read or written.
+    """
     source = storage.join(url, name)
     storage.put_replace(storage.join(url, _QUARANTINE, name), storage.read_bytes(source))
     storage.remove_tree(source)
     return f"{name}: moved to {_QUARANTINE}/"
+
+
+def _is_right(url: str, record: PartRecord, listed: Mapping[int, PartRecord], listed_rows: int) -> bool:
+    """Whether a commit is to stay: the manifest says the same, or is refuted by the file, or nothing says otherwise.
+
+    Args:
+        url: The set's folder.
+        record: What the commit says.
+        listed: What the manifest says, by first rows.
+        listed_rows: Rows in the manifest: from 0 on, without a gap.
+    """
+    rival = listed.get(record.first)
+    if rival == record:
+        return True
+    contradicted = record.first < listed_rows
+    part_url = storage.join(url, "data", record.name)
+    try:
+        data = storage.read_bytes(part_url)
+        if contradicted:
+            content = len(data), part_digest(data)
+            return (
+                rival is not None
+                and content == (record.size_bytes, record.xxh3_128)
+                and content != (rival.size_bytes, rival.xxh3_128)
+            )
+        return uncommitted_record(record.first, data, record.suffix, part_url, None) == record
+    except (PermanentStorageError, CorruptDataError):
+        return not contradicted  # the part is to be made again
+
+
+def _manifest_parts(url: str) -> list[PartRecord]:
+    try:
+        return list(load_manifest(url).parts)
+    except (CorruptDataError, PermanentStorageError):
+        return []
+
+
+def _content(url: str) -> bytes:
+    return storage.read_bytes(url) if storage.exists(url) else b""

@@ -3,8 +3,13 @@
 import json
 from dataclasses import asdict, dataclass
 
+import xxhash
+
 from pipeline import storage
 from pipeline.errors import CorruptDataError, ResumeMismatch
+
+_DIGEST_FIELD = "xxh3_128"
+"""Digest of the others: a damaged letter of a path would send the next job elsewhere. Whoever edits the file leaves it out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +29,8 @@ class Origin:
         Raises:
             ResumeMismatch: Another job found another checkpoint in the same place just before.
         """
-        if storage.put_once(_origin_url(url), (json.dumps(asdict(self), indent=2, sort_keys=True) + "\n").encode()):
+        content = asdict(self) | {_DIGEST_FIELD: _digest(asdict(self))}
+        if storage.put_once(_origin_url(url), (json.dumps(content, indent=2, sort_keys=True) + "\n").encode()):
             return
         there = load_origin(url)
         if there is not None and there.given == self.given and there.checkpoint != self.checkpoint:
@@ -44,12 +50,27 @@ def load_origin(url: str) -> Origin | None:
         return None
     try:
         read = json.loads(storage.read_bytes(origin_url))
-        origin = Origin(**read)
-    except (ValueError, TypeError, RecursionError) as error:
-        raise CorruptDataError(f"got no origin of a sample set: {error}", origin_url) from error
-    if not all(isinstance(value, str) for value in asdict(origin).values()):
-        raise CorruptDataError(f"got {read}, expected text in every field", origin_url)
+    except (ValueError, RecursionError) as error:
+        raise _damaged(f"no JSON ({error})", origin_url) from error
+    digest = read.pop(_DIGEST_FIELD, None) if isinstance(read, dict) else None
+    if not isinstance(read, dict) or not {"given", "checkpoint"} <= read.keys() <= set(Origin.__slots__):
+        raise _damaged(f"the fields {', '.join(map(repr, read))}" if isinstance(read, dict) else repr(read), origin_url)
+    if not all(isinstance(value, str) for value in read.values()):
+        raise _damaged(str(read), origin_url)
+    origin = Origin(**read)
+    if digest not in (None, _digest(asdict(origin))):
+        raise _damaged(f"{read} and the digest {digest}", origin_url)
     return origin
+
+
+def _digest(fields: dict[str, str]) -> str:
+    return xxhash.xxh3_128_hexdigest(json.dumps(fields, sort_keys=True).encode())
+
+
+def _damaged(got: str, origin_url: str) -> CorruptDataError:
+    expected = "expected text in the fields 'given', 'checkpoint' and 'conditions', and their digest"
+    mend = "verify.py --repair moves it to quarantine/, and the next generate job looks for the checkpoint anew"
+    return CorruptDataError(f"got {got}, {expected}; {mend}", origin_url)
 
 
 def _origin_url(url: str) -> str:

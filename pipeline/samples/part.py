@@ -6,16 +6,17 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import xxhash
 from numpy.typing import NDArray
 
 from pipeline.errors import CorruptDataError
 from pipeline.samples.ledger import MAX_SAMPLES, PartSuffix
-from pipeline.samples.schema import PROVENANCE_KEY, canonical_json, parquet_schema, raw_shape
+from pipeline.samples.schema import PROVENANCE_KEY, parquet_schema, raw_shape
+from pipeline.samples.seal import OPEN_SEAL, SEAL_KEY, seal
 from pipeline.samples.tar_part import PROVENANCE_SHA256_KEY, decode_tar, encode_tar, provenance_sha256, samples_in_tar
 
 _ROW_GROUP_ROWS = 1024
-_RAW_DIGEST_KEY = b"swissroll.xxh3_128"
+_UNREADABLE = (pa.ArrowException, OSError, ValueError)
+"""What pyarrow raises for damaged files; ValueError: a name in the footer that is no UTF-8."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +50,7 @@ class PartRows:
 
 
 def encode_part(rows: PartRows, provenance: Mapping[str, object], suffix: PartSuffix = "parquet") -> bytes | memoryview:
-    """The file of a part; the same arguments give the same bytes.
+    """The file of a part, sealed; the same arguments give the same bytes.
 
     Args:
         rows: The samples.
@@ -83,24 +84,22 @@ def encode_part(rows: PartRows, provenance: Mapping[str, object], suffix: PartSu
         columns.append(pa.array(rows.keys, pa.string()))
     plain = ["index", "label", *(["key"] if rows.keys is not None else [])]
     # Encoded images are compressed already, and raw pixels are for those who want speed. Statistics on images would copy whole
-    # ones into the footer. The ledger has no digest of a part that is not committed yet: checksums of pages find damage in it,
-    # which for raw pixels would take as long as all else, so that these have a faster digest of their own in the footer.
+    # ones into the footer. Checksums of pages would say less than the seal, and for raw pixels take as long as all else.
     image_codecs = {"image.bytes": "NONE", "image.path": "ZSTD"} if raw is None else {"pixels": "NONE"}
-    table = pa.Table.from_arrays(columns, schema=schema)
-    if raw is not None:
-        table = table.replace_schema_metadata({**(schema.metadata or {}), _RAW_DIGEST_KEY: _raw_digest(table)})
     sink = pa.BufferOutputStream()
-    pq.write_table(
-        table,
+    with pq.ParquetWriter(
         sink,
-        row_group_size=_ROW_GROUP_ROWS,
+        schema,
         compression=dict.fromkeys(plain, "ZSTD") | image_codecs,  # pyright: ignore[reportArgumentType]
         use_dictionary=False,
         write_statistics=plain,  # pyright: ignore[reportArgumentType]
         sorting_columns=[pq.SortingColumn(0)],
-        write_page_checksum=raw is None,
-    )
-    return memoryview(sink.getvalue()).cast("B")
+    ) as writer:
+        writer.write_table(pa.Table.from_arrays(columns, schema=schema), row_group_size=_ROW_GROUP_ROWS)
+        writer.add_key_value_metadata({SEAL_KEY: OPEN_SEAL})
+    file = memoryview(sink.getvalue()).cast("B")
+    seal(file, suffix)
+    return file
 
 
 def decode_part(data: bytes | memoryview, uri: str) -> pa.Table:
@@ -116,8 +115,10 @@ def decode_part(data: bytes | memoryview, uri: str) -> pa.Table:
     if uri.endswith(".tar"):
         return decode_tar(data, uri)
     try:
-        return pq.read_table(pa.BufferReader(data), page_checksum_verification=True)
-    except (pa.ArrowException, OSError) as error:
+        table = pq.read_table(pa.BufferReader(data))
+        _ = table.schema.names  # decoded only now
+        return table
+    except _UNREADABLE as error:
         raise CorruptDataError(f"got no readable Parquet file: {' '.join(str(error).split())}", uri) from error
 
 
@@ -131,7 +132,7 @@ def rows_in(data: bytes | memoryview, uri: str) -> int:
         return samples_in_tar(data, uri)
     try:
         return pq.read_metadata(pa.BufferReader(data)).num_rows
-    except (pa.ArrowException, OSError) as error:
+    except _UNREADABLE as error:
         raise CorruptDataError(f"got no readable Parquet file: {' '.join(str(error).split())}", uri) from error
 
 
@@ -164,11 +165,8 @@ def part_problems(table: pa.Table, *, first: int, rows: int, provenance: Mapping
             f"got {table.num_rows} rows with {_indices(table)}, expected {first}..{first + rows - 1} each once, in order"
         )
     if shape is not None:
-        nulls = table["pixels"].null_count
-        if nulls:
+        if nulls := table["pixels"].null_count:
             problems.append(f"got {nulls} rows without pixels, expected none")
-        elif found.get(_RAW_DIGEST_KEY) != _raw_digest(table):
-            problems.append("got pixels, labels or keys other than those that were written")
         return problems
     for column in ("bytes", "path"):
         if nulls := image_column(table, column).null_count:
@@ -184,16 +182,6 @@ def image_column(table: pa.Table, name: str) -> pa.ChunkedArray:
     """The field `bytes` or `path` of the image column; null where the whole image is null."""
     chunks = [chunk.flatten()[chunk.type.get_field_index(name)] for chunk in table["image"].chunks]
     return pa.chunked_array(chunks, table.schema.field("image").type.field(name).type)
-
-
-def _raw_digest(table: pa.Table) -> bytes:
-    """XXH3-128 of the pixels, labels and keys, in hex."""
-    digest = xxhash.xxh3_128()
-    for chunk in table["pixels"].chunks:
-        width = chunk.type.byte_width
-        digest.update(memoryview(chunk.buffers()[1])[chunk.offset * width : (chunk.offset + len(chunk)) * width])
-    digest.update(canonical_json({name: table[name].to_pylist() for name in ("label", "key") if name in table.schema.names}))
-    return digest.hexdigest().encode()
 
 
 def _columns(schema: pa.Schema) -> str:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from pipeline import storage
+from pipeline.errors import CorruptDataError
+from pipeline.samples.ledger import PartRecord, part_digest
 from pipeline.samples.manifest import load_manifest
 from pipeline.samples.part import decode_part, image_column
 
@@ -44,5 +46,23 @@ def read_samples(url: str) -> Iterator[Sample]:
         CorruptDataError: The manifest or a part is damaged.
     """
     for record in load_manifest(url).parts:
-        part_url = storage.join(url, "data", record.name)
-        yield from samples_of(decode_part(storage.read_bytes(part_url), part_url))
+        yield from samples_of(read_part(url, record))
+
+
+def read_part(url: str, record: PartRecord) -> pa.Table:
+    """The table of a committed part.
+
+    Args:
+        url: The set's folder.
+        record: The part.
+
+    Raises:
+        PermanentStorageError: It is not there.
+        CorruptDataError: Its bytes are not those that were committed.
+    """
+    part_url = storage.join(url, "data", record.name)
+    data = storage.read_bytes(part_url)
+    if (digest := part_digest(data)) != record.xxh3_128:
+        problem = f"got {len(data)} bytes with XXH3-128 {digest}, expected {record.size_bytes} with {record.xxh3_128}"
+        raise CorruptDataError(f"{problem}; verify.py --repair makes the part again", part_url)
+    return decode_part(data, part_url)

@@ -16,14 +16,15 @@ from pipeline.samples.ledger import (
     gaps,
     in_order,
     parse_commit_name,
-    parse_part_name,
     part_digest,
     part_name,
 )
 from pipeline.samples.manifest import Manifest, manifest_url
-from pipeline.samples.part import decode_part, part_problems, rows_in
+from pipeline.samples.part import rows_in
+from pipeline.samples.reading import read_part
 from pipeline.samples.run_spec import parse_spec, refuse_other_spec, run_url, spec_bytes
 from pipeline.samples.tar_part import index_json
+from pipeline.samples.uncommitted import uncommitted_files, uncommitted_record
 
 SHARD_INDEX_NAME = "index.json"
 """Name of the index in the folder of shards, where training looks for it."""
@@ -117,8 +118,8 @@ class SampleSet:
         """The record of the part that begins with row `first` from now on.
 
         If one is there already, whether from this writer before it was killed or from another one, it stays, and its own
-        digest is recorded. It may have another number of rows than asked for, where the other writer was to make another
-        number of samples.
+        digest is recorded, provided that it proves itself. It may have another number of rows than asked for, where the other
+        writer was to make another number of samples, and other bytes, where that one had other versions of the libraries.
 
         Args:
             first: Index of the first row: a multiple of the part size, or the row after a committed part.
@@ -128,46 +129,40 @@ class SampleSet:
 
         Raises:
             ValueError: `data` does not have `rows` rows.
-            CorruptDataError: `data`, or what is there under its name, is not that part.
+            CorruptDataError: `data`, or what is there under its name, is not that part, or is damaged.
             StorageError: The store failed; the part may or may not be committed, and the call can be repeated.
         """
         part_url = storage.join(self.data_url, part_name(first, suffix))
         if (found_rows := rows_in(data, part_url)) != rows:
             raise ValueError(f"got a part of {found_rows} rows, expected {rows} ({part_url})")
-        record = _record(first, rows, data, suffix)
+        record = PartRecord(first=first, rows=rows, size_bytes=len(data), xxh3_128=part_digest(data), suffix=suffix)
         if not storage.put_once(part_url, data):
             found = storage.read_bytes(part_url)
             if found != data:
-                record = self._record_of(first, found, suffix, part_url)
+                record = uncommitted_record(first, found, suffix, part_url, self.spec())
         self._note(record)
         return record
 
     def adopt(self) -> list[PartRecord]:
         """Commit the parts that killed writers had put and not yet committed; returns the records of these.
 
-        Files that are no part of this set, or overlap committed rows, are left alone: `verify` reports them, and so does
-        `commit` when it meets one under the name it wants.
+        Only files that prove themselves to the byte are taken. Those that do not, are no part of this set, or overlap
+        committed rows, are left alone: `verify` reports them, and so does `commit` when it meets one under the name it wants.
         """
-        taken = self.committed()
-        firsts = [record.first for record in taken]
-        adopted = []
-        for found in storage.list_objects(self.data_url):
-            named = parse_part_name(found.url.rpartition("/")[2])
-            if named is None:
-                continue
-            first, suffix = named
-            place = bisect.bisect_right(firsts, first)
-            if place and taken[place - 1].last >= first:
-                continue  # committed, as nearly all are: nothing is read
+        committed = self.committed()
+        firsts = [record.first for record in committed]
+        adopted: list[PartRecord] = []
+        for file in uncommitted_files(self.data_url, committed):
             try:
-                record = self._record_of(first, storage.read_bytes(found.url), suffix, found.url)
+                record = uncommitted_record(file.first, storage.read_bytes(file.url), file.suffix, file.url, self.spec())
             except CorruptDataError:
                 continue
-            if place < len(taken) and taken[place].first <= record.last:
+            following = bisect.bisect_right(firsts, record.first)
+            if following < len(committed) and committed[following].first <= record.last:
+                continue
+            if adopted and adopted[-1].last >= record.first:
                 continue
             self._note(record)
-            taken.insert(place, record)
-            firsts.insert(place, first)
             adopted.append(record)
         return adopted
 
@@ -177,6 +172,7 @@ class SampleSet:
         Raises:
             ResumeMismatch: Rows are missing, or more than `num_samples` rows are committed.
             CommitConflict: Two commits claim the same row.
+            CorruptDataError: The first part, which the card shows, is damaged.
         """
         records = self.committed()
         if missing := gaps(num_samples, records, self.commits_url):
@@ -198,13 +194,11 @@ class SampleSet:
         run = storage.read_bytes(run_url(self.url))
         spec = parse_spec(run, run_url(self.url))
         manifest = Manifest(num_samples=num_samples, run_sha256=hashlib.sha256(run).hexdigest(), parts=tuple(records))
+        if records[0].suffix == "tar":
+            _put_if_other(storage.join(self.data_url, SHARD_INDEX_NAME), index_json(records))
         if storage.exists(manifest_url(self.url)) and storage.read_bytes(manifest_url(self.url)) == manifest.to_bytes():
             return manifest  # it goes last, so all else is there; and readers may hold it open
-        if records[0].suffix == "tar":
-            shards = [(record.name, record.rows, record.size_bytes) for record in records]
-            _put_if_other(storage.join(self.data_url, SHARD_INDEX_NAME), index_json(self.url.rpartition("/")[2], shards))
-        first_url = storage.join(self.data_url, records[0].name)
-        first_part = decode_part(storage.read_bytes(first_url), first_url)
+        first_part = read_part(self.url, records[0])
         sheet = contact_sheet(first_part)
         if sheet is not None:
             _put_if_other(storage.join(self.url, SHEET_NAME), sheet)
@@ -213,20 +207,8 @@ class SampleSet:
         _put_if_other(manifest_url(self.url), manifest.to_bytes())
         return manifest
 
-    def _record_of(self, first: int, data: bytes | memoryview, suffix: PartSuffix, part_url: str) -> PartRecord:
-        """The record of what is there under a part's name, if it is a part of this set."""
-        table = decode_part(data, part_url)
-        problems = part_problems(table, first=first, rows=table.num_rows, provenance=self.spec())
-        if problems or not table.num_rows:
-            raise CorruptDataError(problems[0] if problems else "got a part without rows", part_url)
-        return _record(first, table.num_rows, data, suffix)
-
     def _note(self, record: PartRecord) -> None:
         storage.put_once(storage.join(self.commits_url, commit_name(record)), b"")
-
-
-def _record(first: int, rows: int, data: bytes | memoryview, suffix: PartSuffix) -> PartRecord:
-    return PartRecord(first=first, rows=rows, size_bytes=len(data), xxh3_128=part_digest(data), suffix=suffix)
 
 
 def _put_if_other(url: str, data: bytes) -> None:

@@ -7,9 +7,12 @@ import tarfile
 from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
+import xxhash
 
 from pipeline.errors import CorruptDataError
+from pipeline.samples.ledger import PartRecord, commit_name
 from pipeline.samples.schema import canonical_json, parquet_schema
+from pipeline.samples.seal import OPEN_SEAL, SEAL_BLOCK_BYTES, seal
 
 PROVENANCE_SHA256_KEY = b"swissroll.sha256"
 _NAME_DIGITS = 12
@@ -27,8 +30,8 @@ def encode_tar(
     keys: Sequence[str] | None,
     extension: str,
     provenance: Mapping[str, object],
-) -> bytes:
-    """A tar of samples first, first + 1, ...; no clock and no user name in it. Arguments as `PartRows` has checked them."""
+) -> memoryview:
+    """A sealed tar of samples first, first + 1, ...; no clock and no user name in it; arguments as `PartRows` checked them."""
     run = provenance_sha256(provenance)
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
@@ -43,7 +46,11 @@ def encode_tar(
             if labels is not None:
                 _add(tar, f"{stem}.cls", str(int(labels[row])).encode())
             _add(tar, f"{stem}.json", canonical_json(told))
-    return buffer.getvalue()
+    buffer.seek(0, io.SEEK_END)
+    buffer.write(OPEN_SEAL.rjust(SEAL_BLOCK_BYTES, b"\0"))
+    file = buffer.getbuffer()
+    seal(file, "tar")
+    return file
 
 
 def decode_tar(data: bytes | memoryview, uri: str) -> pa.Table:
@@ -87,15 +94,15 @@ def samples_in_tar(data: bytes | memoryview, uri: str) -> int:
     return len(_samples(data, uri))
 
 
-def index_json(name: str, shards: Sequence[tuple[str, int, int]]) -> bytes:
-    """The index of the shards in the format of webdataset's `wids`.
+def index_json(shards: Sequence[PartRecord]) -> bytes:
+    """The index of the shards in the format of webdataset's `wids`; a function of the shards alone, its name included.
 
     Args:
-        name: What the data set is called.
-        shards: (file name, samples, bytes) of each.
+        shards: The parts, in order.
     """
-    listed = [{"url": url, "nsamples": samples, "filesize": size} for url, samples, size in shards]
-    index = {"__kind__": "wids-shard-index-v1", "wids_version": 1, "name": name, "shardlist": listed}
+    name = xxhash.xxh3_64_hexdigest("\n".join(map(commit_name, shards)).encode())
+    listed = [{"url": shard.name, "nsamples": shard.rows, "filesize": shard.size_bytes} for shard in shards]
+    index = {"__kind__": "wids-shard-index-v1", "wids_version": 1, "name": f"samples-{name}", "shardlist": listed}
     return json.dumps(index, indent=1).encode() + b"\n"
 
 
@@ -108,6 +115,7 @@ def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
 
 def _samples(data: bytes | memoryview, uri: str) -> list[tuple[str, dict[str, bytes]]]:
     found: dict[str, dict[str, bytes]] = {}
+    end = 0
     try:
         with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as tar:
             for member in tar:
@@ -116,8 +124,13 @@ def _samples(data: bytes | memoryview, uri: str) -> list[tuple[str, dict[str, by
                 if body is None or len(stem) != _NAME_DIGITS or not (stem.isascii() and stem.isdigit()):
                     raise CorruptDataError(f"got the member {member.name!r}, expected <12 digits>.<field>", uri, member.offset)
                 found.setdefault(stem, {})[field] = body.read()
+                end = member.offset_data + -(-member.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
     except (tarfile.TarError, OSError, EOFError) as error:
         raise CorruptDataError(f"got no readable tar: {' '.join(str(error).split())}", uri) from error
     if not found:
         raise CorruptDataError("got a tar without samples", uri)
+    # tarfile takes a damaged header for the end, and says nothing of the members after it.
+    after = bytes(data[end : len(data) - SEAL_BLOCK_BYTES])
+    if len(after) < tarfile.BLOCKSIZE or after.strip(b"\0"):
+        raise CorruptDataError("got other bytes than zeros behind the last member, expected the end of the archive", uri, end)
     return list(found.items())

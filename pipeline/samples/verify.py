@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from pipeline import storage
 from pipeline.errors import PermanentStorageError
 from pipeline.samples.checks import (
-    Findings,
     check_files,
     check_goal,
     check_ledger,
     check_manifest,
+    check_origin,
     check_run,
+    check_shard_index,
 )
+from pipeline.samples.findings import Findings
 from pipeline.samples.ledger import PartRecord
 from pipeline.samples.many_parts import check_parts
 
@@ -88,11 +90,13 @@ def verify(
         raise PermanentStorageError("got no sample set, expected a folder with run.json", url)
     findings = Findings()
     spec, run_sha256 = check_run(url, findings)
+    check_origin(url, findings)
     records = check_ledger(url, findings)
     total = sum(record.rows for record in records)
     finished = check_manifest(url, records, run_sha256, findings)
     goal = total if finished else check_goal(url, findings)
     check_files(url, records, spec, finished, findings)
+    check_shard_index(url, records, finished, findings)
     checked = 0
     for record in check_parts(url, records, spec, findings, decode_images=decode_images, processes=processes):
         checked += record.rows

@@ -3,7 +3,6 @@
 import gc
 import io
 import json
-import secrets
 import subprocess
 import sys
 import tarfile
@@ -11,45 +10,18 @@ import warnings
 from pathlib import Path
 
 import duckdb
-import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from PIL import Image
-from sample_makers import SPEC, png
+from sample_makers import SHAPE, SPEC, pixels, png, rows_of
 from webdataset.compat import WebDataset
 
-from pipeline import storage
 from pipeline.errors import CorruptDataError
-from pipeline.samples import PartRange, PartRows, PartSuffix, SampleSet, encode_part, open_ranges, read_samples, verify
+from pipeline.samples import PartRange, PartSuffix, SampleSet, encode_part, open_ranges, read_samples, verify
 from pipeline.samples.part import decode_part
 from pipeline.shards import open_data
-
-SHAPE = (4, 5, 3)
-
-
-def pixels(index: int) -> bytes:
-    return np.random.default_rng(index).integers(0, 256, SHAPE, dtype=np.uint8).tobytes()
-
-
-def stacked(span: PartRange) -> NDArray[np.uint8]:
-    """Raw pixels of a part, a view with gaps as samplers may hand over."""
-    wide = np.zeros((span.rows, *SHAPE[:2], 2 * SHAPE[2]), np.uint8)
-    for row in range(span.rows):
-        wide[row, :, :, ::2] = np.frombuffer(pixels(span.first + row), np.uint8).reshape(SHAPE)
-    return wide[:, :, :, ::2]
-
-
-def rows_of(span: PartRange, *, raw: bool = False, keyed: bool = False, labeled: bool = True) -> PartRows:
-    indices = range(span.first, span.first + span.rows)
-    return PartRows(
-        first=span.first,
-        images=stacked(span) if raw else [png(index) for index in indices],
-        labels=[index % 3 for index in indices] if labeled else None,
-        keys=[f"key-{index}" for index in indices] if keyed else None,
-    )
 
 
 def finished(url: str, suffix: PartSuffix, **kind: bool) -> SampleSet:
@@ -189,24 +161,3 @@ def test_a_shard_of_another_run_is_not_committed(set_url: str) -> None:
 def test_raw_pixels_are_no_shard() -> None:
     with pytest.raises(ValueError, match="raw pixels for a tar"):
         encode_part(rows_of(PartRange(0, 2), raw=True), SPEC, "tar")
-
-
-@settings(max_examples=100, deadline=None)
-@given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7), in_pixels=st.booleans())
-def test_raw_pixels_damaged_before_they_are_committed_are_not_adopted(place: float, bit: int, in_pixels: bool) -> None:
-    """No checksum of pages finds it, but the digest of what they hold; what is adopted has what was written."""
-    span = PartRange(0, 10)
-    samples = SampleSet(f"memory://{secrets.token_hex(8)}/set")
-    samples.open(SPEC, num_samples=10)
-    good = bytes(encode_part(rows_of(span, raw=True, keyed=True), SPEC))
-    size = len(pixels(0)) * 10
-    data = bytearray(good)
-    data[good.index(pixels(0)) + int(place * size) if in_pixels else int(place * len(good))] ^= 1 << bit
-    url = storage.join(samples.data_url, "part-000000000000.parquet")
-    storage.put_once(url, bytes(data))
-    if samples.adopt():
-        assert not in_pixels
-        assert decode_part(data, url).equals(decode_part(good, url))
-    else:
-        with pytest.raises(CorruptDataError):
-            samples.commit(0, good, 10)

@@ -1,3 +1,4 @@
+import contextlib
 import io
 import json
 import subprocess
@@ -170,3 +171,20 @@ def test_what_is_no_parquet_is_refused_by_name(data: bytes):
     for read in (decode_part, rows_in):
         with pytest.raises(CorruptDataError, match=r"no readable Parquet file.*\(data/part\)"):
             read(data, "data/part")
+
+
+@pytest.mark.parametrize("name", [b"index", b"image", b"bytes", b"label"])
+def test_a_name_in_the_footer_that_is_no_text_is_refused_by_name(name: bytes):
+    data = part(PartRange(0, 2))
+    refused = 0
+    place = data.find(name)
+    while place >= 0:
+        damaged = bytearray(data)
+        damaged[place] ^= 128
+        for read in (decode_part, rows_in):
+            with contextlib.suppress(CorruptDataError):
+                read(bytes(damaged), "data/part")
+                continue
+            refused += 1
+        place = data.find(name, place + 1)
+    assert refused

@@ -160,8 +160,8 @@ def test_a_part_that_is_there_wins_over_a_later_one(set_url: str):
 @pytest.mark.parametrize(
     ("there", "message"),
     [
-        (b"", "no readable Parquet"),
-        (part(PartRange(0, 10))[:500], "no readable Parquet"),
+        (b"", "damaged file that nobody committed"),
+        (part(PartRange(0, 10))[:500], "damaged file that nobody committed"),
         (part(PartRange(1, 10)), "expected 0..9"),
         (part(PartRange(0, 10), spec={**SPEC, "seed": 8}), "provenance"),
     ],

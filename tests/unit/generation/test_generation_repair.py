@@ -1,0 +1,226 @@
+"""`repair` of the small files of a set: each damaged one is restored, and none that was right is changed to match."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pipeline.errors import ConfigError, CorruptDataError
+from pipeline.generation.encode import encode_png
+from pipeline.generation.repair import Repair, repair
+from pipeline.samples import Origin, PartRows, PartSuffix, SampleSet, encode_part, load_origin, open_ranges, verify
+
+SPEC: dict[str, object] = {"generation": {"seed": 0, "labels": [1, 2]}, "checkpoint": "ab" * 32}
+
+
+def commit(samples: SampleSet, first: int, rows: int, suffix: PartSuffix, spec: dict[str, object] = SPEC) -> None:
+    images = [encode_png(np.full((4, 4, 1), index, np.uint8)) for index in range(first, first + rows)]
+    samples.commit(first, encode_part(PartRows(first=first, images=images, labels=[1] * rows), spec, suffix), rows, suffix)
+
+
+def made(folder: Path, suffix: PartSuffix, rows: int = 12) -> Path:
+    samples = SampleSet(str(folder))
+    samples.open(SPEC, num_samples=rows)
+    Origin(given="/runs/a", checkpoint="/runs/a/checkpoints/1").write(str(folder))
+    for span in open_ranges(rows, 5, samples.committed()):
+        commit(samples, span.first, span.rows, suffix)
+    samples.publish(rows)
+    return folder
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    files = {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+    return {name: data for name, data in files.items() if not name.startswith("quarantine")}
+
+
+def mended(folder: Path) -> Repair:
+    damaged = verify(str(folder))
+    assert not damaged.ok, "verify found nothing"
+    return repair(damaged)
+
+
+@pytest.fixture(scope="module", params=["parquet", "tar"])
+def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return made(tmp_path_factory.mktemp("whole") / request.param, request.param)
+
+
+@pytest.fixture
+def damaged(whole: Path, tmp_path: Path) -> Path:
+    """A copy to damage."""
+    return Path(shutil.copytree(whole, tmp_path / "set"))
+
+
+def test_a_readable_run_json_of_another_seed_is_restored_and_the_manifest_stays(whole: Path, damaged: Path) -> None:
+    run = damaged / "run.json"
+    run.write_bytes(run.read_bytes().replace(b'"seed": 0', b'"seed": 1'))
+    assert json.loads(run.read_bytes())["generation"]["seed"] == 1
+    done = mended(damaged).done
+    assert content(damaged) == content(whole)
+    assert not any("manifest" in line for line in done)
+    assert b'"seed": 1' in (damaged / "quarantine" / "run.json").read_bytes()
+    assert verify(str(damaged)).ok
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_any_damaged_byte_of_a_small_file_is_mended(whole: Path, damaged: Path, data: st.DataObject) -> None:
+    names = ["run.json", "manifest.json", *(["data/index.json"] if (whole / "data" / "index.json").exists() else [])]
+    file = damaged / data.draw(st.sampled_from(names))
+    bad = bytearray(file.read_bytes())
+    bad[data.draw(st.integers(0, len(bad) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    file.write_bytes(bad)
+    assert mended(damaged).failed == ()
+    assert content(damaged) == content(whole)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_line_of_the_manifest_that_the_file_refutes_is_mended(whole: Path, damaged: Path, data: st.DataObject) -> None:
+    """Another digit makes another manifest that can be read: what it says must not replace what was committed."""
+    file = damaged / "manifest.json"
+    text = file.read_text()
+    digits = [place for place in range(len(text)) if text[place].isdigit()]
+    place = data.draw(st.sampled_from(digits))
+    digit = data.draw(st.sampled_from("123456789").filter(lambda digit: digit != text[place]))
+    file.write_text(text[:place] + digit + text[place + 1 :])
+    assert mended(damaged).failed == ()
+    assert content(damaged) == content(whole)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data(), published=st.booleans())
+def test_a_damaged_name_of_a_commit_is_mended(whole: Path, damaged: Path, data: st.DataObject, published: bool) -> None:
+    if not published:
+        (damaged / "manifest.json").unlink()
+    before = content(damaged)
+    good = data.draw(st.sampled_from(sorted((damaged / "commits").iterdir())))
+    place = data.draw(st.integers(0 if published else 13, len(good.name) - 1))  # else the first row names another file
+    letter = data.draw(st.sampled_from("0123456789abcdefx-").filter(lambda letter: letter != good.name[place]))
+    good.rename(good.with_name(good.name[:place] + letter + good.name[place + 1 :]))
+    assert mended(damaged).failed == ()
+    assert content(damaged) == before
+    shutil.rmtree(damaged)
+    shutil.copytree(whole, damaged)
+
+
+def test_a_commit_of_rows_within_another_part_is_moved(whole: Path, damaged: Path) -> None:
+    suffix = "tar" if (whole / "data" / "index.json").exists() else "parquet"
+    commit(SampleSet(str(damaged)), 3, 4, suffix)
+    mended(damaged)
+    assert content(damaged) == content(whole)
+    assert (damaged / "quarantine" / "data" / f"part-{3:012d}.{suffix}").exists()
+
+
+def test_of_parts_of_two_runs_the_spec_that_one_agrees_with_stays(tmp_path: Path) -> None:
+    samples = SampleSet(str(tmp_path))
+    samples.open(SPEC)
+    commit(samples, 0, 5, "parquet", {**SPEC, "checkpoint": "cd" * 32})  # of a straggler
+    commit(samples, 5, 5, "parquet")
+    assert mended(tmp_path).done == ()
+    assert samples.spec() == SPEC
+
+
+@pytest.mark.parametrize("harm", ["lost", "other"])
+def test_without_a_part_or_card_that_tells_nothing_is_changed(damaged: Path, harm: str) -> None:
+    run = damaged / "run.json"
+    for file in (damaged / "data").glob("part-*"):
+        file.write_bytes(file.read_bytes()[:-1])
+    (damaged / "README.md").unlink()
+    if harm == "lost":
+        run.unlink()
+    else:
+        run.write_bytes(run.read_bytes().replace(b'"seed": 0', b'"seed": 1'))
+    before = content(damaged)
+    with pytest.raises(CorruptDataError, match="no undamaged part"):
+        mended(damaged)
+    assert content(damaged) == before
+
+
+@pytest.mark.parametrize("whole", ["tar"], indirect=True)
+@pytest.mark.parametrize("harm", ["lost", "other number"])
+def test_the_index_of_shards_is_proved_and_restored(whole: Path, damaged: Path, harm: str) -> None:
+    index = damaged / "data" / "index.json"
+    if harm == "lost":
+        index.unlink()
+    else:
+        index.write_bytes(index.read_bytes().replace(b'"nsamples": 5', b'"nsamples": 90', 1))
+    assert any("data/index.json" in problem for problem in verify(str(damaged)).problems)
+    again = Path(shutil.copytree(damaged, damaged.with_name("again")))
+    assert mended(damaged).done == ("data/index.json: made anew from the ledger",)
+    SampleSet(str(again)).publish(12)  # as the same command does
+    for folder in (damaged, again):
+        assert content(folder) == content(whole)
+        assert verify(str(folder)).ok
+
+
+def test_the_index_of_a_set_that_grows_is_no_problem(tmp_path: Path) -> None:
+    folder = made(tmp_path / "set", "tar", 10)
+    manifest = (folder / "manifest.json").read_bytes()
+    samples = SampleSet(str(folder))
+    samples.open(SPEC, num_samples=20)
+    commit(samples, 10, 5, "tar")
+    assert verify(str(folder)).problems == ()
+    samples.publish(15)
+    (folder / "manifest.json").write_bytes(manifest)  # killed just before the new one
+    assert verify(str(folder)).problems == ()
+    commit(samples, 15, 5, "tar")
+    assert verify(str(folder)).problems == ()
+    (folder / "data" / "index.json").write_bytes(b"{}")
+    assert any("data/index.json" in problem for problem in verify(str(folder)).problems)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        (b'{"given": "a", "chexkpoint": "b"}', "the fields 'given', 'chexkpoint', expected text in the fields 'given', 'ch"),
+        (b'{"given": "a"}', "the fields 'given', expected"),
+        (b'{"given": "a", "checkpoint": 3}', "'checkpoint': 3"),
+        (b"[1]", r"got \[1\], expected"),
+        (b'{"given": "a"', "got no JSON"),
+        (b"\xff\xfe", "got no JSON"),
+    ],
+)
+def test_a_damaged_origin_is_found_and_moved_aside(damaged: Path, wrong: bytes, says: str) -> None:
+    (damaged / "origin.json").write_bytes(wrong)
+    (problem,) = verify(str(damaged)).problems
+    assert problem.startswith("origin.json: got ")
+    assert "verify.py --repair moves it to quarantine/" in problem
+    with pytest.raises(CorruptDataError, match=says):
+        Origin(given="/runs/a", checkpoint="/runs/b").write(str(damaged))
+    (line,) = mended(damaged).done
+    assert line.startswith("origin.json: moved to quarantine/; the next generate job looks")
+    assert (damaged / "quarantine" / "origin.json").read_bytes() == wrong
+    assert verify(str(damaged)).ok
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_any_damaged_letter_of_an_origin_is_found(damaged: Path, data: st.DataObject) -> None:
+    origin = Origin(given="/runs/\udcff", checkpoint="/runs/\udcff/checkpoints/1", conditions="/字.parquet")
+    (damaged / "origin.json").unlink(missing_ok=True)
+    origin.write(str(damaged))
+    assert load_origin(str(damaged)) == origin
+    bad = bytearray((damaged / "origin.json").read_bytes())
+    bad[data.draw(st.integers(0, len(bad) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    (damaged / "origin.json").write_bytes(bad)
+    try:
+        assert load_origin(str(damaged)) == origin  # a space between the fields
+    except CorruptDataError:
+        assert any("origin.json" in problem for problem in verify(str(damaged), decode_images=False).problems)
+
+
+def test_an_origin_that_somebody_edited_needs_no_digest(damaged: Path) -> None:
+    (damaged / "origin.json").write_text('{"given": "/moved/a", "checkpoint": "/moved/a/checkpoints/1"}')
+    assert verify(str(damaged)).ok
+    assert load_origin(str(damaged)) == Origin(given="/moved/a", checkpoint="/moved/a/checkpoints/1")
+
+
+def test_parts_that_need_the_checkpoint_of_a_lost_origin_say_how_to_get_it(damaged: Path) -> None:
+    (damaged / "origin.json").unlink()
+    next((damaged / "data").glob("part-*")).unlink()
+    with pytest.raises(ConfigError, match=r"no origin\.json .*jobs/generate\.py writes it"):
+        mended(damaged)
