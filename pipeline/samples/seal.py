@@ -1,8 +1,11 @@
 """The seal of a part: the digest of the whole file inside the file, by which a part proves itself that nobody committed yet.
 
-Parquet: the value of the key `swissroll.xxh3_128` in the footer. Tar: the last bytes of a block behind the end of the archive,
-where readers look at nothing. The digest is that of the file with zeros for digits in its own place.
+Parquet: the value of the key `swissroll.xxh3_128` in the footer. Tar: the last bytes of the padding of the last member, where
+readers look at nothing, and before the zeros that end an archive. The digest is that of the file with zeros for digits in its
+own place.
 """
+
+import tarfile
 
 import xxhash
 
@@ -11,8 +14,6 @@ from pipeline.samples.ledger import PartSuffix
 SEAL_KEY = b"swissroll.xxh3_128"
 OPEN_SEAL = b"0" * 32
 """What is in the seal's place before the file is sealed."""
-SEAL_BLOCK_BYTES = 512
-"""Size of the block behind the end of a tar."""
 
 _BYTES_VALUE = bytes([0x18, len(OPEN_SEAL)])
 """What Thrift's compact protocol has between a key and its value: the next field, of type binary, and its length."""
@@ -41,7 +42,9 @@ def is_sealed(data: bytes | memoryview, suffix: PartSuffix) -> bool:
 
 def _place(file: memoryview, suffix: PartSuffix) -> int | None:
     if suffix == "tar":
-        return len(file) - len(OPEN_SEAL) if len(file) >= SEAL_BLOCK_BYTES else None
+        tail = bytes(file[max(0, len(file) - 2 * tarfile.RECORDSIZE) :])
+        place = len(file) - (len(tail) - len(tail.rstrip(b"\0"))) - len(OPEN_SEAL)
+        return place if place >= 0 else None
     footer_bytes = int.from_bytes(file[-_FOOTER_END_BYTES:-4], "little") + _FOOTER_END_BYTES
     start = max(0, len(file) - footer_bytes)
     before = SEAL_KEY + _BYTES_VALUE

@@ -12,7 +12,7 @@ import xxhash
 from pipeline.errors import CorruptDataError
 from pipeline.samples.ledger import PartRecord, commit_name
 from pipeline.samples.schema import canonical_json, parquet_schema
-from pipeline.samples.seal import OPEN_SEAL, SEAL_BLOCK_BYTES, seal
+from pipeline.samples.seal import OPEN_SEAL, seal
 
 PROVENANCE_SHA256_KEY = b"swissroll.sha256"
 _NAME_DIGITS = 12
@@ -35,6 +35,7 @@ def encode_tar(
     run = provenance_sha256(provenance)
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        last = first + len(images) - 1
         for row, image in enumerate(images):
             stem = f"{first + row:0{_NAME_DIGITS}d}"
             told: dict[str, object] = {"index": first + row, "run": run}
@@ -45,10 +46,14 @@ def encode_tar(
             _add(tar, f"{stem}.{extension}", image)
             if labels is not None:
                 _add(tar, f"{stem}.cls", str(int(labels[row])).encode())
-            _add(tar, f"{stem}.json", canonical_json(told))
-    buffer.seek(0, io.SEEK_END)
-    buffer.write(OPEN_SEAL.rjust(SEAL_BLOCK_BYTES, b"\0"))
+            text = canonical_json(told)
+            if first + row == last:
+                while -len(text) % tarfile.BLOCKSIZE < len(OPEN_SEAL):
+                    text += b" "  # room for the seal
+            _add(tar, f"{stem}.json", text)
+        end = tar.offset
     file = buffer.getbuffer()
+    file[end - len(OPEN_SEAL) : end] = OPEN_SEAL
     seal(file, "tar")
     return file
 
@@ -130,7 +135,7 @@ def _samples(data: bytes | memoryview, uri: str) -> list[tuple[str, dict[str, by
     if not found:
         raise CorruptDataError("got a tar without samples", uri)
     # tarfile takes a damaged header for the end, and says nothing of the members after it.
-    after = bytes(data[end : len(data) - SEAL_BLOCK_BYTES])
-    if len(after) < tarfile.BLOCKSIZE or after.strip(b"\0"):
+    after = bytes(data[end:])
+    if len(after) < 2 * tarfile.BLOCKSIZE or after.strip(b"\0"):
         raise CorruptDataError("got other bytes than zeros behind the last member, expected the end of the archive", uri, end)
     return list(found.items())
