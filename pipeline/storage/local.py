@@ -89,9 +89,13 @@ class LocalStore:
             raise
         _sync_folder(os.path.dirname(path))  # noqa: PTH120
 
-    def remove_partials(self, path: str) -> int:
-        """Remove what killed writers left in the folder and below it; returns how many files that were."""
-        left = [os.path.join(at, name) for at, _, names in os.walk(path) for name in names if _is_partial(name)]  # noqa: PTH118
+    def remove_partials(self, path: str, recursive: bool) -> int:
+        """Remove what killed writers left in the folder; returns how many files that were."""
+        left: list[str] = []
+        for at, folders, names in os.walk(path):
+            left += [os.path.join(at, name) for name in names if _is_partial(name)]  # noqa: PTH118
+            if not recursive:
+                folders.clear()  # which is how a walk is told not to go on below
         for file in left:
             Path(file).unlink(missing_ok=True)
         return len(left)
