@@ -175,3 +175,10 @@ def test_permission_denied_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(os, "open", refuse)
     with pytest.raises(PermanentStorageError, match="permission denied"):
         storage.put_once(str(tmp_path / "object"), b"x")
+
+
+def test_a_name_longer_than_the_file_system_allows_is_no_name(tmp_path: Path):
+    url = str(tmp_path / ("x" * 300))
+    assert not storage.exists(url)
+    assert not storage.is_folder(url)
+    assert storage.list_objects(url) == []
