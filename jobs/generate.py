@@ -11,10 +11,10 @@ from pipeline.plans.generate_sweep import one_output_each
 from pipeline.runtime.console import say, say_table, write_summary
 from pipeline.runtime.generate_run import GenerateOutcome, claim_output, run_generation
 from pipeline.runtime.job import FAILED, OK, run_job
+from pipeline.runtime.leftovers import clear_sample_set
 from pipeline.runtime.lock import sole_job
 from pipeline.runtime.session import ray_session
 from pipeline.samples.mending import set_damaged_aside
-from pipeline.storage import remove_partials
 
 
 def main() -> int:
@@ -41,7 +41,7 @@ def main() -> int:
 def _generate(plan: GeneratePlan, start_ray: Callable[[], str]) -> GenerateOutcome | None:
     """One output; None if it was there already. Ray is started by the first that needs it, once for all."""
     with sole_job(plan.config.output, unguarded="warn" if plan.config.sole_writer else "refuse") as fence:
-        remove_partials(plan.config.output)  # of writers of earlier jobs that were killed
+        clear_sample_set(plan.config.output)  # of writers of earlier jobs that were killed
         for line in set_damaged_aside(plan.config.output):  # what such a writer had put and not committed
             say(f"warning: {line}, as it was damaged before it was committed")
         plan = claim_output(plan)
@@ -51,7 +51,7 @@ def _generate(plan: GeneratePlan, start_ray: Callable[[], str]) -> GenerateOutco
         say_table("Generating", plan.describe())
         start_ray()
         outcome = run_generation(plan, fence)
-        remove_partials(plan.config.output)  # of this job's own workers that died
+        clear_sample_set(plan.config.output)  # of this job's own workers that died
     failed = f"{len(outcome.given_up)} parts failed, all others are there; the same command tries them again"
     stopped = failed if outcome.given_up else "Stopped; the same command continues"
     for rows, reason in outcome.given_up.items():

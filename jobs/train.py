@@ -5,10 +5,10 @@ from pipeline.plans.flags import arguments
 from pipeline.plans.train_plan import plan_training
 from pipeline.runtime.console import say_table, warn, write_summary
 from pipeline.runtime.job import FAILED, OK, run_job
+from pipeline.runtime.leftovers import clear_training_run
 from pipeline.runtime.lock import sole_job
 from pipeline.runtime.session import ray_session
 from pipeline.runtime.train_run import finished_step, run_training
-from pipeline.storage import remove_partials
 
 
 def main() -> int:
@@ -25,7 +25,7 @@ def main() -> int:
         if done is not None:
             say_table("Already done", [("step", f"{done:,}"), ("run", plan.config.run_dir)])
             return OK
-        remove_partials(plan.config.run_dir)  # of writers of earlier jobs that were killed
+        clear_training_run(plan.config.run_dir)  # of writers of earlier jobs that were killed
         say_table("Training", plan.describe())
         with ray_session():
             outcome = run_training(plan)

@@ -6,7 +6,8 @@
     ├── CorruptDataError          the owner of the data: a shard, part or checkpoint is not what it should be
     ├── StorageError
     │   ├── TransientStorageError nobody yet: a retry may succeed
-    │   └── PermanentStorageError the operator: full disk, no permission, no such object
+    │   └── PermanentStorageError the operator: full disk, no such object
+    │       └── PermissionDenied  the operator: it may not be looked at, read or written
     ├── CommitConflict            the operator: two different contents claim one committed name
     └── NoAnswer                  the operator: a process of the job that others need does not answer
 
@@ -70,6 +71,10 @@ class TransientStorageError(StorageError):
 
 class PermanentStorageError(StorageError):
     """The store answered, and the answer will not change: full, forbidden, missing."""
+
+
+class PermissionDenied(PermanentStorageError):
+    """The store says that this may not be done; S3 says so of a missing object, too, to whom it does not show a listing."""
 
 
 class CommitConflict(SwissrollError):

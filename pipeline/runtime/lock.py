@@ -1,19 +1,14 @@
 """One job at a time in a folder: a lock that the kernel drops when its holder dies, or on object stores a lease."""
 
 import contextlib
-import errno
-import fcntl
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Literal
 
 from pipeline import storage
 from pipeline.errors import ConfigError
 from pipeline.runtime.console import warn
 
-LOCK_NAME = ".lock"
 _STORE_URL = "lease", "store-creates-once"
-_NO_LOCKS_ERRNO = frozenset({errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL})
 
 
 @contextlib.contextmanager
@@ -26,12 +21,12 @@ def sole_job(folder_url: str, *, unguarded: Literal["refuse", "warn"] = "refuse"
             cannot see each other.
 
     Raises:
-        ConfigError: Another job is at work in the folder, or the store cannot tell.
-        StorageError: The store could not be asked.
+        ConfigError: Another job is at work in the folder, the store cannot tell, or a file is where the folder should be.
+        StorageError: The store could not be asked, or the folder cannot be made or written to.
     """
     with contextlib.ExitStack() as held:
         if storage.is_local(folder_url):
-            fence, problem = None, held.enter_context(_locked(Path(folder_url)))
+            fence, problem = None, held.enter_context(storage.locked(folder_url))
         elif _creates_once(folder_url):
             fence, problem = held.enter_context(storage.leased(folder_url)), ""
         else:
@@ -53,20 +48,3 @@ def _creates_once(folder_url: str) -> bool:
         return False
     storage.put_replace(note, b"")
     return True
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[str]:
-    """Yields what is wrong with the lock, empty if it is held."""
-    folder.mkdir(parents=True, exist_ok=True)
-    problem = ""
-    with (folder / LOCK_NAME).open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ConfigError(f"another job is at work in {folder}; wait for it or stop it") from error
-        except OSError as error:
-            if error.errno not in _NO_LOCKS_ERRNO:
-                raise
-            problem = f"the file system of {folder} has no locks ({error.strerror})"
-        yield problem

@@ -49,7 +49,7 @@ def load_mixture(url: str) -> list[tuple[str, str, int]]:
     try:
         mixture = json.loads(storage.read_bytes(url), parse_float=Fraction)["mixture"]
         weights = {name: Fraction(weight) for name, weight in mixture.items() if not isinstance(weight, str | bool)}
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, OverflowError, TypeError, KeyError, AttributeError) as error:
         raise ConfigError(f"{_EXPECTED}, got {error!r}, in {url}") from None
     if len(weights) < 2 or len(weights) != len(mixture) or min(weights.values()) <= 0:
         raise ConfigError(f"{_EXPECTED}, got {json.dumps(mixture, default=float)}, in {url}")
@@ -66,15 +66,12 @@ def mixed(parts: Sequence[tuple[str, int, ShardIndex]], name: str) -> ShardIndex
     """The one index of several data sets.
 
     Args:
-        parts: (name, weight, index) of each.
+        parts: (name, weight, index) of each; none is a mixture itself.
         name: What to call them together.
 
     Raises:
-        ConfigError: One of them is a mixture itself, or their class names differ.
+        ConfigError: Their class names differ.
     """
-    for part, _, index in parts:
-        if index.sources:
-            raise ConfigError(f"got the mixture {part} inside the mixture {name}, expected a data set")
     classes = {index.meta.class_names for _, _, index in parts if index.meta.class_names}
     if len(classes) > 1:
         different = " and ".join(str(list(names)) for names in sorted(classes))

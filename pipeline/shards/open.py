@@ -8,7 +8,7 @@ from pipeline.shards.build import build_index
 from pipeline.shards.index import Progress, ShardIndex
 from pipeline.shards.index_file import INDEX_NAME, PACKING_NAME, load_index
 from pipeline.shards.mixture import is_mixture, load_mixture, mixed
-from pipeline.shards.places import base_name, folder_of, look_up
+from pipeline.shards.places import base_name, folder_of, is_visible, look_up
 from pipeline.shards.urls import expand_shards, unfinished
 from pipeline.shards.versions import VERSIONS_NAME, load_versions
 
@@ -32,23 +32,27 @@ def open_data(spec: str, *, progress: Progress | None = None) -> ShardIndex:
     """
     url = storage.absolute_url(spec)
     if is_mixture(url):
-        parts = [(name, weight, open_data(data, progress=progress)) for name, data, weight in load_mixture(url)]
+        named = load_mixture(url)
+        for name, data, _ in named:
+            if is_mixture(data):
+                raise ConfigError(f"got the mixture {name} inside the mixture {base_name(url)}, expected a data set")
+        parts = [(name, weight, open_data(data, progress=progress)) for name, data, weight in named]
         return mixed(parts, name=base_name(url))
     urls = expand_shards(spec)
     if url.endswith(".json"):
         return _checked(load_index(url), url)
-    folder = url if storage.is_folder(url) else folder_of(urls[0])
+    folder = folder_of(urls[0])
     if any(folder_of(shard) != folder for shard in urls):
         return build_index(urls, progress=progress)
     index_url = storage.join(folder, INDEX_NAME)
-    if not storage.exists(index_url):
-        if storage.exists(storage.join(folder, PACKING_NAME)):
+    if not is_visible(index_url):
+        if is_visible(storage.join(folder, PACKING_NAME)):
             raise unfinished(folder)
         return build_index(urls, progress=progress)
     index = load_index(index_url)
     numbers = {shard.url: number for number, shard in enumerate(index.shards)}
     unknown = [shard for shard in urls if shard not in numbers]
-    if folder == url:
+    if folder == url:  # the folder itself was named
         if unknown:
             raise ConfigError(
                 f"got {unknown[0]}, which the folder's {INDEX_NAME} does not name; index again or name the shards"

@@ -1,23 +1,34 @@
 """Where shards are: the arithmetic of their URLs, and asking a store about many of them at once."""
 
+import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from pipeline import storage
-from pipeline.errors import PermanentStorageError
+from pipeline.errors import PermanentStorageError, PermissionDenied
 from pipeline.storage import ObjectInfo
 
 _THREADS = 16
+_log = logging.getLogger(__name__)
+
+
+def is_web(url: str) -> bool:
+    """Whether a URL is a web server's: these cannot be listed, and may have a query."""
+    return url.startswith(("http://", "https://"))
 
 
 def base_name(url: str) -> str:
-    """The last part of a URL."""
-    return url.rpartition("/")[2]
+    """The last part of a URL, without the query of a web server's."""
+    return _path(url).rpartition("/")[2]
 
 
 def folder_of(url: str) -> str:
-    """A URL without its last part."""
-    return url.rpartition("/")[0]
+    """A URL without its last part, and without the query of a web server's."""
+    return _path(url).rpartition("/")[0]
+
+
+def _path(url: str) -> str:
+    return url.partition("?")[0] if is_web(url) else url  # other stores have names with question marks
 
 
 def resolve(folder: str, name: str) -> str:
@@ -42,13 +53,32 @@ def relative(folder: str, url: str) -> str:
     return url.removeprefix(folder + "/")
 
 
+def is_visible(url: str) -> bool:
+    """Whether an optional file is there. One that may not be looked at counts as missing, with a line in the log.
+
+    S3 answers 403 for a missing object, too, to whom it does not show a listing.
+
+    Args:
+        url: A file that a data set can do without.
+
+    Raises:
+        StorageError: The store could not be asked.
+    """
+    try:
+        return storage.exists(url)
+    except PermissionDenied as error:
+        _log.warning("going on without %s: %s", base_name(url), error)
+        return False
+
+
 def look_up(urls: Sequence[str]) -> list[ObjectInfo | None]:
-    """Size and version of every URL, None where nothing is there; one listing a folder where the store can list.
+    """Size and version of every URL, None where nothing is there; one listing a folder where the store lists.
 
     Args:
         urls: Absolute URLs, in any order and number.
 
     Raises:
+        PermissionDenied: One may not be looked at.
         StorageError: The store could not be asked.
     """
     folders: dict[str, list[str]] = {}
@@ -57,11 +87,10 @@ def look_up(urls: Sequence[str]) -> list[ObjectInfo | None]:
     found: dict[str, ObjectInfo] = {}
     single: list[str] = []
     for folder, members in folders.items():
-        if len(members) <= 2 or folder.startswith(("http://", "https://")):  # HTTP has no listing
+        listed = None if len(members) <= 2 or is_web(folder) else _listed(folder)
+        if listed is None:
             single += members
         else:
-            # By basename: stores differ in how they spell the folder in a listing.
-            listed = {base_name(entry.url): entry for entry in storage.list_objects(folder)}
             found.update((url, listed[base]) for url in members if (base := base_name(url)) in listed)
     if single:
         with ThreadPoolExecutor(_THREADS) as pool:
@@ -69,9 +98,20 @@ def look_up(urls: Sequence[str]) -> list[ObjectInfo | None]:
     return [found.get(url) for url in urls]
 
 
+def _listed(folder: str) -> dict[str, ObjectInfo] | None:
+    """What is in a folder, by basename, as stores differ in how they spell the folder; None where listing is not allowed."""
+    try:
+        return {base_name(entry.url): entry for entry in storage.list_objects(folder)}
+    except PermissionDenied as error:
+        _log.warning("asking for every shard by itself: %s", error)
+        return None
+
+
 def _info_or_none(url: str) -> ObjectInfo | None:
     try:
         return storage.info(url)
+    except PermissionDenied:
+        raise
     except PermanentStorageError:
         if storage.exists(url) and not storage.is_folder(url):
             raise

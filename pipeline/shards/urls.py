@@ -1,16 +1,19 @@
 """From what a user types to the list of shards it means."""
 
 import re
+from urllib.parse import urlsplit
 
 import braceexpand
 
 from pipeline import storage
 from pipeline.errors import ConfigError
 from pipeline.shards.index_file import INDEX_NAME, PACKING_NAME, load_index
-from pipeline.shards.places import base_name, folder_of, look_up, resolve
+from pipeline.shards.places import base_name, folder_of, is_web, look_up, resolve
 
 _COMPRESSED = (".tgz", ".gz", ".bz2", ".xz", ".zst")
 _GLOB = re.compile(r"[*?\[]")
+_MOST_LISTS = 8
+"""How deep lists may lie within lists."""
 _FORMS = "expected a .tar, a pattern with {000..010} or *, a folder, a .txt list or an index .json"
 
 
@@ -33,7 +36,7 @@ def expand_shards(spec: str) -> list[str]:
     """
     urls = _expand(spec, spec)
     for url in urls:
-        if url.lower().endswith(_COMPRESSED):
+        if base_name(url).lower().endswith(_COMPRESSED):
             raise ConfigError(f"got the compressed shard {url}, expected a plain .tar: ranges of it are read")
     if len(set(urls)) != len(urls):
         twice = next(url for url in urls if urls.count(url) > 1)
@@ -41,20 +44,22 @@ def expand_shards(spec: str) -> list[str]:
     return urls
 
 
-def _expand(spec: str, asked: str) -> list[str]:
-    url = storage.absolute_url(spec)
+def _expand(spec: str, asked: str, folder: str = "", lists: tuple[str, ...] = ()) -> list[str]:
+    url = _placed(spec, folder)
     if spec.endswith(".txt") and storage.exists(url):
-        return _expand_list(url)
+        return _expand_list(url, lists)
     if spec.endswith(".json") and storage.exists(url):
         return [shard.url for shard in load_index(url).shards]
-    if storage.is_folder(url):
+    if is_web(url) and urlsplit(spec).path[-1:] in ("", "/"):
+        raise ConfigError(f"got {asked!r}, a folder of a web server, which has no listing; name its shards or its {INDEX_NAME}")
+    if storage.is_local(url):  # as it stands, first: names of files and folders may have braces or stars in them
+        if storage.is_folder(url):
+            return _folder(url)
+        if storage.exists(url):
+            return [url]
+    pieces = _pieces(spec, asked, folder)
+    if not storage.is_local(url) and len(pieces) == 1 and storage.is_folder(url):
         return _folder(url)
-    if storage.is_local(url) and storage.exists(url):  # also a file whose name has braces or stars in it
-        return [url]
-    try:
-        pieces = [storage.absolute_url(piece) for piece in braceexpand.braceexpand(spec)]
-    except ValueError:  # braceexpand.UnbalancedBracesError
-        raise ConfigError(f"got {asked!r} with unbalanced braces; {_FORMS}") from None
     urls: list[str] = []
     for piece in pieces:
         if _GLOB.search(piece):
@@ -69,6 +74,19 @@ def _expand(spec: str, asked: str) -> list[str]:
         more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
         raise ConfigError(f"got {asked!r}, but there is no {missing[0]}{more}; {_FORMS}")
     return urls
+
+
+def _pieces(spec: str, asked: str, folder: str) -> list[str]:
+    """The URLs and patterns that a pattern with braces stands for."""
+    try:
+        return [_placed(piece, folder) for piece in braceexpand.braceexpand(spec)]
+    except ValueError:  # braceexpand.UnbalancedBracesError
+        raise ConfigError(f"got {asked!r} with unbalanced braces; {_FORMS}") from None
+
+
+def _placed(name: str, folder: str) -> str:
+    """A name as a URL; in a list it is relative to the list's folder."""
+    return resolve(folder, name) if folder else storage.absolute_url(name)
 
 
 def _folder(url: str) -> list[str]:
@@ -91,17 +109,19 @@ def unfinished(folder: str) -> ConfigError:
     return ConfigError(f"got the folder {folder}, whose packing is unfinished; run the same pack command again")
 
 
-def _expand_list(url: str) -> list[str]:
+def _expand_list(url: str, lists: tuple[str, ...]) -> list[str]:
+    if url in lists or len(lists) == _MOST_LISTS:
+        within = " in ".join(reversed(lists))
+        raise ConfigError(f"got the list {url} in {within}; expected none within itself, and at most {_MOST_LISTS} deep")
     try:
-        lines = storage.read_bytes(url).decode("utf-8").splitlines()
+        lines = storage.read_bytes(url).decode("utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise ConfigError(f"got {url}, expected a text file with one shard a line: {error}") from None
-    folder = folder_of(url)
     urls: list[str] = []
     for line in lines:
         entry = line.partition("#")[0].strip()
         if entry:
-            urls += _expand(resolve(folder, entry), f"{entry} in {url}")
+            urls += _expand(entry, f"{entry} in {url}", folder_of(url), (*lists, url))
     if not urls:
         raise ConfigError(f"got {url}, which names no shards; expected one a line")
     return urls

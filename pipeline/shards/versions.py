@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pipeline import storage
 from pipeline.errors import CorruptDataError
 from pipeline.shards.index import ShardInfo
+from pipeline.shards.places import is_visible
 
 VERSIONS_NAME = "index.versions.json"
 """The file's name beside the index."""
@@ -44,7 +45,7 @@ def load_versions(url: str, fingerprint: str) -> dict[str, str]:
         CorruptDataError: The file is damaged.
         StorageError: It could not be read.
     """
-    if not storage.exists(url):
+    if not is_visible(url):
         return {}
     try:
         found = json.loads(storage.read_bytes(url))

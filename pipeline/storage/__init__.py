@@ -6,7 +6,8 @@ What lives here: addresses (`absolute_url`, `join`, `is_local`), reading (`read_
 short read is an error, and transient faults are retried, bounded and counted (`counts`). A ranged read that breaks off
 goes on at the byte reached, in the same version of the object; a store that asks to slow down is asked more slowly by
 the whole process.
-`honours_put_once` finds stores that break the promise of `put_once`; `leased` keeps a second job out of a folder.
+`honours_put_once` finds stores that break the promise of `put_once`; `locked` (local) and `leased` keep a second job
+out of a folder.
 """
 
 from pipeline.storage.buffers import lend
@@ -14,6 +15,7 @@ from pipeline.storage.cache import RangeCache
 from pipeline.storage.counts import StorageCounts, count, counts
 from pipeline.storage.info import ObjectInfo
 from pipeline.storage.lease import Fence, LeaseTiming, leased
+from pipeline.storage.local_lock import locked
 from pipeline.storage.objects import (
     exists,
     glob,
@@ -51,6 +53,7 @@ __all__ = [
     "leased",
     "lend",
     "list_objects",
+    "locked",
     "put_once",
     "put_replace",
     "read_bytes",

@@ -6,12 +6,15 @@ understands them.
 
 import errno
 import http.client
+import socket
 from collections.abc import Iterator
 from functools import cache
 
-from pipeline.errors import PermanentStorageError, StorageError, TransientStorageError
+from pipeline.errors import PermanentStorageError, PermissionDenied, StorageError, TransientStorageError
+from pipeline.storage.tls import is_bad_line, is_refused_certificate, is_tls
 
-_TRANSIENT_STATUS = frozenset({408, 409, 425, 429, 500, 502, 503, 504})  # 409: two conditional puts met; ask again
+# 409: two conditional puts met; ask again. CDNs have codes of their own above 510, such as 520 to 524 of Cloudflare.
+_TRANSIENT_STATUS = frozenset({408, 409, 425, 429, *range(500, 600)}) - {501, 505}
 _THROTTLE_STATUS = frozenset({429, 503})
 _MISSING_STATUS = frozenset({404, 410})
 # EBUSY and EREMOTEIO are what s3fs makes of 503 (SlowDown) and 500.
@@ -32,12 +35,18 @@ _TRANSIENT_ERRNO = frozenset(
 _DISK_FULL_ERRNO = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
+class StrangeAnswer(ConnectionError):
+    """A server answered something else than it was asked; one that does so always is no server for this."""
+
+
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The error and the errors it was raised from: clients wrap a lost connection in 'file not found'."""
-    current: BaseException | None = error
-    while current is not None:
-        yield current
-        current = current.__cause__
+    """The error and the errors it was raised from or holds: clients wrap a lost connection in 'file not found'."""
+    links = [error]
+    for link in links:
+        yield link
+        kwargs = getattr(link, "kwargs", None)  # botocore holds it there, urllib3 among the arguments
+        held = (link.__cause__, *link.args, kwargs.get("error") if isinstance(kwargs, dict) else None)
+        links += [inner for inner in held if isinstance(inner, BaseException) and inner not in links]
 
 
 @cache
@@ -104,12 +113,26 @@ def is_transient(error: BaseException) -> bool:
     """Whether the same call may succeed a little later."""
     if http_status(error) in _TRANSIENT_STATUS:
         return True
+    if any(is_refused_certificate(link) for link in _chain(error)):
+        return False
     for link in _chain(error):
-        if isinstance(link, (ConnectionError, TimeoutError, http.client.HTTPException)):
+        if isinstance(link, (ConnectionError, TimeoutError, http.client.HTTPException, socket.gaierror)) or is_tls(link):
             return True
         if isinstance(link, OSError) and link.errno in _TRANSIENT_ERRNO:
             return True
         if _is_client_error(link, transient=True):
+            return True
+    return False
+
+
+def is_doubtful(error: BaseException) -> bool:
+    """Whether a transient fault is more likely a wrong address or a server that never does better: not worth minutes."""
+    if http_status(error) in _TRANSIENT_STATUS:
+        return False
+    for link in _chain(error):
+        if isinstance(link, StrangeAnswer) or (is_tls(link) and not is_bad_line(link)):
+            return True
+        if isinstance(link, socket.gaierror) and link.errno == socket.EAI_NONAME:
             return True
     return False
 
@@ -195,7 +218,7 @@ def in_our_words(error: Exception, url: str, doing: str) -> StorageError | None:
     if is_missing(error):
         return PermanentStorageError(f"{doing}: no such {'bucket' if _s3_code(error) == 'NoSuchBucket' else 'object'}", url)
     if isinstance(error, PermissionError) or status in {401, 403}:
-        return PermanentStorageError(f"{doing}: permission denied: {_one_line(error)}", url)
+        return PermissionDenied(f"{doing}: permission denied: {_one_line(error)}", url)
     if isinstance(error, OSError) and error.errno in _DISK_FULL_ERRNO:
         return PermanentStorageError(f"disk full while {doing}: {_one_line(error)}", url)
     if isinstance(error, OSError) or status is not None or _is_client_error(error, transient=False):

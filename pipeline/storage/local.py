@@ -21,6 +21,7 @@ _PARTIAL_NAME = re.compile(r"\.[^/]+\.[0-9a-f]{16}\.partial")
 _CALL_BYTES = 2**20
 """Bytes of one read or write: one of 12 MB can cost twice (read) or six times (write) the CPU of twelve of 1 MB (ext4, Linux
 6.18)."""
+_NO_SUCH_NAME_ERRNO = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG})
 _NO_LINKS_ERRNO = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS})
 
 
@@ -33,7 +34,12 @@ class LocalStore:
 
     def is_folder(self, path: str) -> bool:
         """Whether a folder has this name."""
-        return Path(path).is_dir()
+        try:
+            return Path(path).is_dir()
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                return False
+            raise
 
     def info(self, path: str) -> ObjectInfo:
         """Size and mtime of a file."""
@@ -89,9 +95,13 @@ class LocalStore:
             raise
         _sync_folder(os.path.dirname(path))  # noqa: PTH120
 
-    def remove_partials(self, path: str) -> int:
-        """Remove what killed writers left in the folder and below it; returns how many files that were."""
-        left = [os.path.join(at, name) for at, _, names in os.walk(path) for name in names if _is_partial(name)]  # noqa: PTH118
+    def remove_partials(self, path: str, recursive: bool) -> int:
+        """Remove what killed writers left in the folder; returns how many files that were."""
+        left: list[str] = []
+        for at, folders, names in os.walk(path):
+            left += [os.path.join(at, name) for name in names if _is_partial(name)]  # noqa: PTH118
+            if not recursive:
+                folders.clear()  # which is how a walk is told not to go on below
         for file in left:
             Path(file).unlink(missing_ok=True)
         return len(left)
@@ -138,8 +148,10 @@ def _stat_or_none(path: str) -> os.stat_result | None:
     """Unlike os.path.exists, tells a missing name from one that may not be looked at."""
     try:
         return os.stat(path)  # noqa: PTH116
-    except (FileNotFoundError, NotADirectoryError):
-        return None
+    except OSError as error:
+        if error.errno in _NO_SUCH_NAME_ERRNO:
+            return None
+        raise
 
 
 def _is_partial(name: str) -> bool:
@@ -158,8 +170,10 @@ def _walk(path: str, recursive: bool) -> Iterator[ObjectInfo]:
     """Every visible file of the folder, and below it."""
     try:
         entries = list(os.scandir(path))
-    except (FileNotFoundError, NotADirectoryError):
-        return
+    except OSError as error:
+        if error.errno in _NO_SUCH_NAME_ERRNO:
+            return
+        raise
     for entry in entries:
         if _is_partial(entry.name):
             continue

@@ -134,17 +134,23 @@ def put_replace(url: str, data: Bytes) -> None:
     retrying("put_replace", url, lambda: store.put_replace(url, data))
 
 
-def remove_partials(folder_url: str) -> int:
-    """Remove what killed writers left aside in a folder and below it; returns how many files that were.
+def remove_partials(folder_url: str, recursive: bool = False) -> int:
+    """Remove what killed writers left aside in a folder; returns how many files that were.
 
     For the one job that holds the folder: a writer of another one that still lives fails, and nothing of it is seen. Object
     stores keep nothing of a put that broke off; there it does nothing.
+
+    Args:
+        folder_url: The folder; nothing happens where there is none.
+        recursive: Whether to look into subfolders too: only where none of them can be another job's.
 
     Raises:
         StorageError: The file system refused.
     """
     store, url = _find(folder_url)
-    return retrying("remove_partials", url, lambda: store.remove_partials(url)) if isinstance(store, LocalStore) else 0
+    if not isinstance(store, LocalStore):
+        return 0
+    return retrying("remove_partials", url, lambda: store.remove_partials(url, recursive))
 
 
 def remove_tree(url: str) -> None:

@@ -8,7 +8,7 @@ from typing import Protocol
 from pipeline.errors import PermanentStorageError
 from pipeline.storage.buffers import buffer
 from pipeline.storage.counts import count
-from pipeline.storage.faults import changed
+from pipeline.storage.faults import StrangeAnswer, changed
 from pipeline.storage.retry import DEFAULT_POLICY, Attempts, RetryPolicy
 from pipeline.storage.urls import is_local
 
@@ -19,8 +19,8 @@ STALL_S = 20.0
 STALL_BYTES = 64 * 1024
 
 
-class NoRange(ConnectionError):
-    """The server sent something else than a range; a server that does so three times sends none."""
+class NoRange(StrangeAnswer):
+    """The server sent something else than a range; a server that does so three times on end sends none."""
 
 
 class OpenRange(Protocol):
@@ -59,7 +59,7 @@ def fetch_range(
         start: First byte.
         end: One past the last byte, above `start`.
         version: The version that is wanted; where it is empty, the one that the first attempt meets.
-        policy: Bounds on attempts that bring no byte, and on the time beyond what `SLOWEST_BYTES_PER_S` takes.
+        policy: Bounds on doubtful attempts that bring no byte, and on the time beyond what `SLOWEST_BYTES_PER_S` takes.
 
     Raises:
         PermanentStorageError: The object is missing, too short, or of another version.
@@ -83,6 +83,7 @@ def fetch_range(
                         raise ConnectionError(f"sent {reached} of {len(view)} bytes, then nothing")
                     reached += got
                     attempts.progressed()
+                    strange = 0
                     stall.check(reached)
         except NoRange as error:
             strange += 1

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from pipeline.errors import ConfigError, TransientStorageError
 from pipeline.storage.counts import count
-from pipeline.storage.faults import in_our_words, is_throttle, is_timeout, retry_after_s
+from pipeline.storage.faults import in_our_words, is_doubtful, is_throttle, is_timeout, retry_after_s
 from pipeline.storage.pace import Paces
 from pipeline.storage.urls import is_local
 
@@ -19,25 +19,26 @@ _Result = TypeVar("_Result")
 class RetryPolicy:
     """How long a transient fault is waited out. The n-th pause is uniform in [0, min(longest, first * 2^n)]."""
 
-    attempts: int = 8
-    """Calls in all, the first included; in a ranged read, calls that brought no byte."""
+    doubtful_attempts: int = 8
+    """Calls that may fail with what is more likely a mistake than an outage: a host of no such name, another protocol, an
+    answer to another question. In a ranged read, since the last byte that came."""
     first_delay_s: float = 0.2
     """Upper end of the first pause."""
     longest_delay_s: float = 15.0
     """Upper end of any pause."""
     total_s: float = 120.0
-    """No further attempt is started after this time since the first."""
+    """No further attempt is started after this time since the first; the last one is started then."""
 
     def __post_init__(self) -> None:
-        if self.attempts < 1:
-            raise ConfigError(f"RetryPolicy.attempts: got {self.attempts}, expected at least 1")
+        if self.doubtful_attempts < 1:
+            raise ConfigError(f"RetryPolicy.doubtful_attempts: got {self.doubtful_attempts}, expected at least 1")
         for name in ("first_delay_s", "longest_delay_s", "total_s"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"RetryPolicy.{name}: got {getattr(self, name)}, expected at least 0")
 
 
 DEFAULT_POLICY = RetryPolicy()
-"""Rides out a throttled or restarting store, and gives up after two minutes."""
+"""Rides out a throttled, restarting or unreachable store for two minutes."""
 
 paces = Paces(time.monotonic)
 """How fast this process may ask each store."""
@@ -59,7 +60,7 @@ class Attempts:
         self._pace = None if is_local(url) else paces.of(url)
         self._started = time.monotonic()
         self._made = 0
-        self._in_vain = 0
+        self._in_vain = self._doubtful = 0
         self._wait(self._pace.reserve() if self._pace else 0.0)
 
     def failed(self, error: Exception) -> None:
@@ -78,16 +79,12 @@ class Attempts:
             raise ours from error
         if is_timeout(error):
             count("timeouts", self._operation)
-        policy = self._policy
-        pause_s = _jitter.uniform(0, min(policy.longest_delay_s, policy.first_delay_s * 2**self._in_vain))
-        self._in_vain += 1
-        if self._pace is not None:
-            if is_throttle(error):
-                count("throttles", self._operation)
-                self._pace.slow_down(retry_after_s(error))
-            pause_s = max(pause_s, self._pace.reserve())
+        self._doubtful += is_doubtful(error)
         elapsed_s = time.monotonic() - self._started
-        if self._in_vain >= policy.attempts or elapsed_s + pause_s > policy.total_s:
+        left_s = self._policy.total_s - elapsed_s
+        pause_s = self._pause_s(error, left_s)
+        self._in_vain += 1
+        if self._doubtful >= self._policy.doubtful_attempts or left_s <= 0 or pause_s > left_s:
             problem = f"{ours.problem}; gave up after {self._made} attempts in {elapsed_s:.1f} s"
             raise TransientStorageError(problem, self._url) from error
         count("retries", self._operation)
@@ -95,12 +92,23 @@ class Attempts:
 
     def progressed(self) -> None:
         """Something came: the attempts made so far were not in vain."""
-        self._in_vain = 0
+        self._in_vain = self._doubtful = 0
 
     def succeeded(self) -> None:
         """The store answered as it should."""
         if self._pace is not None:
             self._pace.recover()
+
+    def _pause_s(self, error: Exception, left_s: float) -> float:
+        """Seconds before the next attempt: by chance, so that many clients do not ask in step, and no faster than the pace."""
+        longest_s = min(self._policy.longest_delay_s, self._policy.first_delay_s * 2.0 ** min(self._in_vain, 60))
+        pause_s = min(_jitter.uniform(0, longest_s), max(0.0, left_s))
+        if self._pace is None:
+            return pause_s
+        if is_throttle(error):
+            count("throttles", self._operation)
+            self._pace.slow_down(retry_after_s(error))
+        return max(pause_s, self._pace.reserve())
 
     def _wait(self, pause_s: float) -> None:
         if pause_s > 0:

@@ -8,7 +8,8 @@ import re
 import threading
 from typing import Any
 
-from pipeline.storage.faults import changed, http_status, short_range
+from pipeline.errors import PermanentStorageError
+from pipeline.storage.faults import StrangeAnswer, changed, http_status, short_range
 from pipeline.storage.ranges import NoRange
 
 READ_BYTES = 1024 * 1024  # at most so much with one call: a socket seldom has more
@@ -73,7 +74,7 @@ def check_range(url: str, start: int, end: int, status: int, content_range: str,
     Raises:
         PermanentStorageError: The object is too short.
         NoRange: The answer is no range.
-        ConnectionError: The answer is to another question; asking again may help.
+        StrangeAnswer: The answer is to another question; asking again may help.
     """
     if status != 206:
         if start == 0 and not (length.isdigit() and int(length) < end):
@@ -83,9 +84,18 @@ def check_range(url: str, start: int, end: int, status: int, content_range: str,
         return  # against the standard, but seen; a body that is too short is noticed anyhow
     found = _CONTENT_RANGE.fullmatch(content_range.strip())
     if found is None or int(found[1]) != start:
-        raise ConnectionError(f"got Content-Range {content_range!r}, expected bytes {start}-{end - 1}")
+        raise StrangeAnswer(f"got Content-Range {content_range!r}, expected bytes {start}-{end - 1}")
     if found[3] != "*" and int(found[3]) < end:
         raise short_range(url, int(found[3]), end)
+
+
+def _refuse_encoded(url: str, encoding: str) -> None:
+    """A range of compressed bytes is no range of the object; on S3 the same header only tells of what was stored."""
+    if encoding.strip().lower() not in ("", "identity"):
+        raise PermanentStorageError(
+            f"read_range: got Content-Encoding {encoding}, expected the object's own bytes, which a server sends uncompressed",
+            url,
+        )
 
 
 class S3Client:
@@ -184,6 +194,7 @@ class HttpClient:
         try:
             if raw.status not in (200, 206):
                 raise HttpStatusError(raw.status, raw.reason or "", found.get("retry-after", ""))
+            _refuse_encoded(url, found.get("content-encoding", ""))
             check_range(url, start, end, raw.status, found.get("content-range", ""), found.get("content-length", ""))
         except Exception:
             body.close()

@@ -4,7 +4,7 @@
 
 Faults come before or within an answer and hit ranged reads alone, so that opening a data set is not what is tested.
 `POST /faults` with a JSON object {fault: probability} changes what is met from then on; `GET /met` tells how often
-each was met.
+each was met. `forbid`, whatever its probability, takes away the right to list: S3 then answers 403 for what is missing.
 """
 
 import contextlib
@@ -78,10 +78,14 @@ class Handler(BaseHTTPRequestHandler):
         if parts.path == "/met":
             self.answer(200, json.dumps(MET).encode())
             return
-        if "list-type" in parse_qs(parts.query):
+        path = FOLDER / unquote(parts.path).removeprefix("/bucket/")
+        listing = "list-type" in parse_qs(parts.query)
+        if "forbid" in CHANCES and (listing or not path.is_file()):
+            self.error(403, "AccessDenied")
+            return
+        if listing:
             self.list(parse_qs(parts.query, keep_blank_values=True))
             return
-        path = FOLDER / unquote(parts.path).removeprefix("/bucket/")
         if not path.is_file():
             self.error(404, "NoSuchKey")
             return

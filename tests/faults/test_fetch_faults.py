@@ -32,7 +32,7 @@ def url(request: pytest.FixtureRequest, flaky: FlakyServer) -> str:
 @pytest.fixture(autouse=True)
 def in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same behavior in less time: silence and pauses are shortened, nothing else."""
-    hurried = retry.RetryPolicy(first_delay_s=0.01, longest_delay_s=0.2)
+    hurried = retry.RetryPolicy(first_delay_s=0.01, longest_delay_s=0.2, total_s=30.0)
     monkeypatch.setattr(ranges.fetch_range, "__defaults__", ("", hurried))
     monkeypatch.setattr(retry, "paces", Paces(time.monotonic))
     monkeypatch.setattr(remote, "_HTTP", web_ranges.HttpClient(1.0, 1.0))
@@ -108,9 +108,13 @@ def test_a_range_beyond_the_end_is_refused_among_faults(flaky: FlakyServer, cont
 
 
 @pytest.mark.parametrize("fault", ["hang", "refuse", "slow_down", "error"])
-def test_a_server_that_never_recovers_is_given_up_with_the_reason(flaky: FlakyServer, content: bytes, url: str, fault: str):
+def test_a_server_that_never_recovers_is_given_up_with_the_reason(
+    flaky: FlakyServer, content: bytes, url: str, fault: str, monkeypatch: pytest.MonkeyPatch
+):
+    policy = retry.RetryPolicy(first_delay_s=0.01, longest_delay_s=0.2, total_s=2.0)
+    monkeypatch.setattr(ranges.fetch_range, "__defaults__", ("", policy))
     flaky.meet(**{fault: 1.0})
-    with pytest.raises(TransientStorageError, match=r"gave up after 8 attempts in .*/o\)"):
+    with pytest.raises(TransientStorageError, match=r"gave up after \d+ attempts in .*/o\)"):
         storage.read_range(url, 0, 10)
 
 

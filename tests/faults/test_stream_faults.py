@@ -42,7 +42,7 @@ def served(flaky: FlakyServer) -> Path:
 def test_batches_over_a_server_with_every_fault(
     flaky: FlakyServer, served: Path, by: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hurried = retry.RetryPolicy(first_delay_s=0.01, longest_delay_s=0.2)
+    hurried = retry.RetryPolicy(first_delay_s=0.01, longest_delay_s=0.2, total_s=30.0)
     monkeypatch.setattr(ranges.fetch_range, "__defaults__", ("", hurried))
     expected = batches(str(served))
     url = "s3://bucket/data" if by == "s3" else f"{flaky.http_url}/bucket/data/index.json"

@@ -344,6 +344,14 @@ def test_number_of_samples_missing(job_here: JobHere, trained: Path, tmp_path: P
     refused(job_here, *command, says=("--num-samples is missing",), untouched=output)
 
 
+@pytest.mark.parametrize("below", ["", "x"])
+def test_a_file_where_the_output_should_be(job_here: JobHere, trained: Path, tmp_path: Path, below: str):
+    (tmp_path / "samples").write_bytes(b"")
+    output = tmp_path / "samples" / below
+    command = ("generate.py", "--checkpoint", trained, "--output", output, "--num-samples", 10)
+    refused(job_here, *command, says=(str(output), "a file is in the way"), untouched=tmp_path)
+
+
 @pytest.mark.parametrize("command", [("train.py", "digitz"), ("generate.py", "--seeed", "1"), ("verify.py", "gone")], ids=str)
 def test_as_processes(alone: Place, tmp_path: Path, command: tuple[str, ...]):
     place = Place(env={**alone.env, "PYTHONWARNINGS": "default"}, cwd=tmp_path)

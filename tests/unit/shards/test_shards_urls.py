@@ -46,6 +46,33 @@ def test_a_text_file_names_shards_relative_to_itself(shard_folder: Path) -> None
     assert _names(expand_shards(f"{shard_folder}/list.txt")) == ALL
 
 
+def test_a_list_may_begin_with_a_byte_order_mark(shard_folder: Path) -> None:
+    (shard_folder / "list.txt").write_text("train-000.tar\n", encoding="utf-8-sig")
+    assert _names(expand_shards(f"{shard_folder}/list.txt")) == ALL[:1]
+
+
+def test_braces_in_a_list_may_hold_absolute_paths(shard_folder: Path) -> None:
+    lists = shard_folder.parent / "lists"
+    lists.mkdir()
+    (lists / "list.txt").write_text(f"{{{shard_folder}/train-000,{shard_folder}/train-002}}.tar\n../data/train-001.tar\n")
+    assert _names(expand_shards(f"{lists}/list.txt")) == [ALL[0], ALL[2], ALL[1]]
+
+
+def test_lists_may_name_lists(shard_folder: Path) -> None:
+    for number in range(7):
+        (shard_folder / f"{number}.txt").write_text(f"{number + 1}.txt\n")
+    (shard_folder / "7.txt").write_text("train-*.tar\n")
+    assert _names(expand_shards(f"{shard_folder}/0.txt")) == ALL
+
+
+def test_a_pattern_may_be_longer_than_any_file_name(shard_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(shard_folder)
+    for number in range(60):
+        (shard_folder / f"long-{number:06d}.tar").write_bytes(b"")
+    pattern = "{" + ",".join(f"long-{number:06d}" for number in range(60)) + "}.tar"
+    assert len(expand_shards(pattern)) == 60
+
+
 def test_an_index_names_shards_relative_to_itself(shard_folder: Path) -> None:
     shards = [{"url": name, "nsamples": 1, "filesize": 1} for name in ALL[1:]]
     (shard_folder / "two.json").write_text(
@@ -90,6 +117,14 @@ def _setup(folder: Path, name: str) -> str:
     if name == "empty list":
         (folder / "list.txt").write_text("# nothing\n")
         return f"{folder}/list.txt"
+    if name == "list of itself":
+        (folder / "a.txt").write_text("b.txt\n")
+        (folder / "b.txt").write_text("train-000.tar\na.txt\n")
+        return f"{folder}/a.txt"
+    if name == "deep list":
+        for number in range(20):
+            (folder / f"{number}.txt").write_text(f"{number + 1}.txt\n")
+        return f"{folder}/0.txt"
     if name == "binary list":
         (folder / "list.txt").write_bytes(b"\xff\xfe\x00")
         return f"{folder}/list.txt"
@@ -110,6 +145,8 @@ def _setup(folder: Path, name: str) -> str:
         ("half packed", "packing is unfinished"),
         ("compressed", r"compressed shard .*a\.tar\.gz"),
         ("empty list", r"list\.txt, which names no shards"),
+        ("list of itself", r"got the list .*a\.txt in .*b\.txt in .*a\.txt; expected none within itself"),
+        ("deep list", r"got the list .*8\.txt in .*7\.txt in .*at most 8 deep"),
         ("binary list", r"list\.txt, expected a text file"),
     ],
 )
@@ -123,3 +160,16 @@ def test_an_index_that_is_none_is_refused(shard_folder: Path) -> None:
     (shard_folder / "index.json").write_text("{")
     with pytest.raises(CorruptDataError, match=r"not a shard index.*index\.json"):
         expand_shards(f"{shard_folder}/index.json")
+
+
+@pytest.mark.parametrize("spec", ["http://host/data/", "https://host", "https://host/", "http://host/data/?page=2"])
+def test_a_folder_of_a_web_server_is_refused_by_name(spec: str) -> None:
+    with pytest.raises(ConfigError, match=r"a folder of a web server.*name its shards or its index\.json"):
+        expand_shards(spec)
+
+
+def test_braces_are_expanded_before_another_store_is_asked() -> None:
+    """The spec as it stands would be asked of a store that does not exist."""
+    fsspec.filesystem("memory").pipe("/urls-braces/a.tar", b"")
+    fsspec.filesystem("memory").pipe("/urls-braces/b.tar", b"")
+    assert _names(expand_shards("{memory://urls-braces/a,memory://urls-braces/b}.tar")) == ["a.tar", "b.tar"]

@@ -2,6 +2,7 @@ import secrets
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import fsspec
 import pytest
@@ -51,8 +52,14 @@ def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The seconds that would have been slept."""
+    """The seconds that would have been slept; the clock goes on as if they had been."""
     slept: list[float] = []
+    real = time.monotonic
+
+    def clock() -> float:
+        return real() + sum(slept)
+
     monkeypatch.setattr("time.sleep", slept.append)
-    monkeypatch.setattr(retry, "paces", Paces(time.monotonic))  # what earlier tests were throttled to
+    monkeypatch.setattr(retry, "time", SimpleNamespace(monotonic=clock, sleep=slept.append))
+    monkeypatch.setattr(retry, "paces", Paces(clock))  # and none of what earlier tests were throttled to
     return slept

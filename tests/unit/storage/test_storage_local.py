@@ -59,7 +59,8 @@ def test_a_killed_writer_leaves_nothing_that_is_seen(tmp_path: Path):
             assert len(data) == item.size == 400_000
             assert data.count(data[0]) == len(data)
         left = len(list(folder.glob(".*.partial")))
-        assert storage.remove_partials(str(tmp_path)) == left
+        assert storage.remove_partials(str(tmp_path)) == 0
+        assert storage.remove_partials(str(tmp_path), recursive=True) == left
         assert sorted(str(file) for file in folder.iterdir()) == [item.url for item in found]
     assert partials > 0, "no writer was caught in the act: the kills prove nothing"
 
@@ -174,3 +175,10 @@ def test_permission_denied_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(os, "open", refuse)
     with pytest.raises(PermanentStorageError, match="permission denied"):
         storage.put_once(str(tmp_path / "object"), b"x")
+
+
+def test_a_name_longer_than_the_file_system_allows_is_no_name(tmp_path: Path):
+    url = str(tmp_path / ("x" * 300))
+    assert not storage.exists(url)
+    assert not storage.is_folder(url)
+    assert storage.list_objects(url) == []
