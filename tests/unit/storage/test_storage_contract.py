@@ -141,7 +141,9 @@ def test_one_of_eight_threads_wins_and_readers_see_it_whole(root: str):
     seen: list[bytes] = []
 
     def watch() -> None:
-        while not done.is_set():
+        is_last = False
+        while not is_last:
+            is_last = done.is_set()  # one look more: the thread may not have had a turn before
             seen.extend(storage.read_bytes(found.url) for found in storage.list_objects(root))
 
     watcher = threading.Thread(target=watch)
