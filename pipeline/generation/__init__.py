@@ -3,6 +3,7 @@
 from pipeline.generation.conditions import load_conditions
 from pipeline.generation.encode import ImageFormat, encode_png, encoder
 from pipeline.generation.labels import LabelRule, parse_labels
+from pipeline.generation.lost_workers import LostWorkers
 from pipeline.generation.making import PartMaker
 from pipeline.generation.part_deadline import PartDeadline
 from pipeline.generation.part_queue import PartQueue
@@ -16,6 +17,7 @@ __all__ = [
     "ImageSampler",
     "LabelRule",
     "Layout",
+    "LostWorkers",
     "PartDeadline",
     "PartMaker",
     "PartQueue",
