@@ -2,6 +2,12 @@
 
 from pipeline.generation.conditions import load_conditions
 from pipeline.generation.encode import ImageFormat, encode_png, encoder
+from pipeline.generation.kept_checkpoint import (
+    checkpoint_is_gone,
+    drop_other_copies,
+    find_checkpoint,
+    keep_checkpoint,
+)
 from pipeline.generation.labels import LabelRule, parse_labels
 from pipeline.generation.lost_workers import LostWorkers
 from pipeline.generation.making import PartMaker
@@ -22,9 +28,13 @@ __all__ = [
     "PartMaker",
     "PartQueue",
     "Precision",
+    "checkpoint_is_gone",
+    "drop_other_copies",
     "encode_png",
     "encoder",
+    "find_checkpoint",
     "generating_strip",
+    "keep_checkpoint",
     "load_conditions",
     "noising_strip",
     "parse_labels",

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 from pipeline import storage
+from pipeline.generation import drop_other_copies, keep_checkpoint
 from pipeline.plans.generate_plan import GeneratePlan
 from pipeline.runtime.asking import HUB, asked
 from pipeline.runtime.console import say
@@ -43,16 +44,23 @@ class GenerateOutcome:
 def claim_output(plan: GeneratePlan) -> GeneratePlan:
     """Claims the output for this job and returns the plan with the parts that are still open then.
 
-    Parts that a killed job had written and not yet committed are committed now; a set with no open part is published.
+    While parts are to be made the output keeps a copy of its checkpoint, made before it is claimed: one that is removed
+    meanwhile leaves no output behind that cannot go on. Parts that a killed job had written and not yet committed are
+    committed now; a set with no open part is published.
 
     Raises:
         ResumeMismatch: The output belongs to another job.
+        CorruptDataError: The checkpoint was removed or changed since it was found.
         StorageError: The output cannot be written.
     """
     c = plan.config
     samples = SampleSet(c.output)
+    if plan.open_parts:
+        samples.check(plan.run_spec())
+        plan = replace(plan, checkpoint=keep_checkpoint(c.output, plan.checkpoint, plan.spec.checkpoint_digest))
     samples.open(plan.run_spec(), num_samples=c.num_samples)
     plan.origin.write(c.output)
+    drop_other_copies(c.output, plan.spec.checkpoint_digest)
     samples.adopt()
     committed = samples.committed()
     parts = open_ranges(c.num_samples, plan.spec.part_rows, committed, c.output)
@@ -82,7 +90,7 @@ def run_generation(plan: GeneratePlan, fence: storage.Fence | None) -> GenerateO
     asked([hub.commit.remote(JOB_INFO.name, 1, labels), hub.commit.remote(TARGET_ROWS.name, c.num_samples)], HUB)
     args = GeneratorArgs(
         name="",
-        checkpoint=plan.origin.checkpoint,
+        checkpoint=plan.checkpoint,
         spec=plan.spec,
         conditions=c.conditions,
         output=c.output,

@@ -61,7 +61,7 @@ def undisturbed(checkpoint: str, output: Path) -> dict[str, bytes]:
     """The set as it should be, made here without Ray."""
     (job,) = one_output_each(parse_generate(arguments(checkpoint, output)).job)
     made = claim_output(plan_generation(job))
-    maker, samples = PartMaker(made.origin.checkpoint, made.spec, made.run_spec()), SampleSet(str(output))
+    maker, samples = PartMaker(made.checkpoint, made.spec, made.run_spec()), SampleSet(str(output))
     for part in made.open_parts:
         samples.commit(part.first, maker.encode(part, maker.sample(part)), part.rows)
     samples.publish(ROWS)
@@ -119,7 +119,7 @@ def planned(checkpoint: str, output: Path, *flags: str) -> GeneratePlan:
 def pool_of(plan: GeneratePlan, hub: HubAddress) -> GeneratorPool:
     args = GeneratorArgs(
         name="",
-        checkpoint=plan.origin.checkpoint,
+        checkpoint=plan.checkpoint,
         spec=plan.spec,
         conditions="",
         output=plan.config.output,
