@@ -25,8 +25,10 @@ from pipeline.version import code_version
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerateOutcome:
-    """How a generation job ended."""
+    """How a generation job ended, or one output of a sweep."""
 
+    output: str
+    """The sample set's folder."""
     rows: int
     """Rows committed, all jobs on this output together."""
     finished: bool
@@ -39,6 +41,24 @@ class GenerateOutcome:
     """Images a second from the first sampled batch to the last; in a run of two seconds, from the first part handed out."""
     given_up: dict[str, str]
     """Parts that failed too often, by their rows, and why."""
+
+
+def nothing_made(plan: GeneratePlan, *, stopped: bool = False) -> GenerateOutcome:
+    """Returns the outcome for an output that was left as it is.
+
+    Args:
+        plan: Its plan; finished if there is no open part.
+        stopped: Whether the job was asked to stop before it came to this output.
+    """
+    return GenerateOutcome(
+        output=plan.config.output,
+        rows=plan.committed_rows,
+        finished=not plan.open_parts,
+        stopped=stopped,
+        made=0,
+        generated_per_s=0.0,
+        given_up={},
+    )
 
 
 def claim_output(plan: GeneratePlan) -> GeneratePlan:
@@ -107,6 +127,7 @@ def run_generation(plan: GeneratePlan, fence: storage.Fence | None) -> GenerateO
             fence.check()
         samples.publish(c.num_samples)
     return GenerateOutcome(
+        output=c.output,
         rows=dispatch.rows,
         finished=finished,
         stopped=not dispatch.queue.finished,

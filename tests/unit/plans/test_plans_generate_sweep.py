@@ -34,7 +34,7 @@ def test_the_date_is_filled_in_everywhere() -> None:
     ("fields", "says"),
     [
         ({"output": "s3://b/{date}"}, "without --date"),
-        ({"output": "o", "date": "2026-01-31"}, "no URL has {date}"),
+        ({"output": "o", "date": "2026-01-31"}, "neither --checkpoint nor --output nor --conditions has {date}"),
         ({"output": "{date}", "date": "yesterday"}, "expected a date such as"),
         ({"output": "{date}", "date": "../../x"}, "expected a date such as"),
         ({"output": "o", "checkpoint": "a,b"}, "got 2 checkpoints for one output"),
