@@ -29,7 +29,7 @@ def one_output_each(config: GenerateConfig) -> list[GenerateConfig]:
     if len(named) > 1 and _CHECKPOINT not in config.output:
         raise ConfigError(f"got {len(named)} checkpoints for one output, expected {_CHECKPOINT} in --output {config.output}")
     if _CHECKPOINT not in config.output:
-        return [config]
+        return [replace(config, checkpoint=named[0]) if named else config]
     jobs = [replace(config, checkpoint=url, output=config.output.replace(_CHECKPOINT, _name(url))) for url in named]
     outputs = [job.output for job in jobs]
     for output in outputs:

@@ -56,6 +56,15 @@ def test_a_list_is_a_sweep() -> None:
     ]
 
 
+def test_a_list_or_a_pattern_of_one_needs_no_placeholder(tmp_path: Path) -> None:
+    assert jobs(checkpoint="runs/x@latest, ", output="out") == [("runs/x@latest", "out")]
+    (tmp_path / "step-000000001").mkdir()
+    (tmp_path / "step-000000001" / "checkpoint.json").write_text("{}")
+    assert jobs(checkpoint=f"{tmp_path}/step-*", output="out") == [(f"{tmp_path}/step-000000001", "out")]
+    with pytest.raises(ConfigError, match="no checkpoint for"):
+        jobs(checkpoint=f"{tmp_path}/x*", output="out")
+
+
 def test_a_pattern_is_a_sweep_over_whole_checkpoints(tmp_path: Path) -> None:
     for step in (3, 1, 2):
         (tmp_path / f"step-{step:09d}").mkdir()
