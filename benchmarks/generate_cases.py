@@ -81,7 +81,7 @@ def job(folder: str, batch: int, steps: int, compiled: bool) -> Callable[[int], 
         plan = claim_output(plan_generation(config))
         if pool is None:
             args = GeneratorArgs(
-                name="", checkpoint=plan.origin.checkpoint, spec=plan.spec, conditions="", output=output,
+                name="", checkpoint=plan.checkpoint, spec=plan.spec, conditions="", output=output,
                 provenance=plan.run_spec(), fence=None, hub=hub.address,
             )  # fmt: skip
             pool = GeneratorPool(config, args, FAR)

@@ -60,7 +60,7 @@ def main() -> int:
         [
             ("streamed", f"{trained.get('streamed_per_s', 0):,.0f} images/s"),
             ("trained", f"{trained.get('trained_per_s', 0):,.0f} images/s on 2 workers, {trained.get('step')} steps"),
-            ("generated", f"{generated.get('generated_per_s', 0):,.0f} images/s"),
+            ("generated", f"{generated['generated_per_s']:,.0f} images/s" if generated["made"] else "all there already"),
             (
                 "read back",
                 f"{agreement:.1%} of the samples show the digit asked for (a classifier trained on 1,000 other digits)",

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from pipeline.plans.commands import parse_generate
 from pipeline.plans.flags import arguments
 from pipeline.plans.generate_plan import GeneratePlan, plan_generation
-from pipeline.plans.generate_sweep import one_output_each
+from pipeline.plans.generate_sweep import dated, one_output_each
+from pipeline.plans.output_folder import summary_url
 from pipeline.runtime.console import say, say_table, write_summary
-from pipeline.runtime.generate_run import GenerateOutcome, claim_output, run_generation
+from pipeline.runtime.generate_run import GenerateOutcome, claim_output, nothing_made, run_generation
 from pipeline.runtime.job import FAILED, OK, run_job
 from pipeline.runtime.leftovers import clear_sample_set
 from pipeline.runtime.lock import sole_job
@@ -20,6 +21,7 @@ from pipeline.samples.mending import set_damaged_aside
 def main() -> int:
     """Plans, generates and reports; returns the exit code."""
     command = parse_generate(arguments())
+    summary = summary_url(command.summary and dated("--summary", command.summary, command.job.date))
     plans = [plan_generation(job) for job in one_output_each(command.job)]
     if command.dry_run:
         for plan in plans:
@@ -27,19 +29,16 @@ def main() -> int:
         return OK
     with contextlib.ExitStack() as session:
         start_ray = functools.cache(lambda: session.enter_context(ray_session()))
-        made: list[GenerateOutcome] = []
+        outcomes: list[GenerateOutcome] = []
         for plan in plans:
-            outcome = _generate(plan, start_ray)
-            made += [] if outcome is None else [outcome]
-            if outcome is not None and outcome.stopped:
-                break  # the whole sweep was asked to stop, not this output
-    if made:
-        write_summary(command.summary, made[0] if len(plans) == 1 else made)
-    return OK if all(outcome.finished for outcome in made) else FAILED
+            stopped = any(outcome.stopped for outcome in outcomes)  # which the whole sweep was asked to, not one output
+            outcomes.append(nothing_made(plan, stopped=True) if stopped else _generate(plan, start_ray))
+    write_summary(summary, outcomes[0] if len(plans) == 1 else outcomes)
+    return OK if all(outcome.finished for outcome in outcomes) else FAILED
 
 
-def _generate(plan: GeneratePlan, start_ray: Callable[[], str]) -> GenerateOutcome | None:
-    """One output; None if it was there already. Ray is started by the first that needs it, once for all."""
+def _generate(plan: GeneratePlan, start_ray: Callable[[], str]) -> GenerateOutcome:
+    """One output. Ray is started by the first that needs it, once for all."""
     with sole_job(plan.config.output, unguarded="warn" if plan.config.sole_writer else "refuse") as fence:
         clear_sample_set(plan.config.output)  # of writers of earlier jobs that were killed
         for line in set_damaged_aside(plan.config.output):  # what such a writer had put and not committed
@@ -47,7 +46,7 @@ def _generate(plan: GeneratePlan, start_ray: Callable[[], str]) -> GenerateOutco
         plan = claim_output(plan)
         if not plan.open_parts:
             say_table("Already done", [("samples", f"{plan.config.num_samples:,}"), ("output", plan.config.output)])
-            return None
+            return nothing_made(plan)
         say_table("Generating", plan.describe())
         start_ray()
         outcome = run_generation(plan, fence)

@@ -2,6 +2,7 @@
 
 from pipeline.plans.commands import parse_train
 from pipeline.plans.flags import arguments
+from pipeline.plans.output_folder import summary_url
 from pipeline.plans.train_plan import plan_training
 from pipeline.runtime.console import say_table, warn, write_summary
 from pipeline.runtime.job import FAILED, OK, run_job
@@ -14,6 +15,7 @@ from pipeline.runtime.train_run import finished_step, run_training
 def main() -> int:
     """Plans, trains and reports; returns the exit code."""
     command = parse_train(arguments())
+    summary = summary_url(command.summary)
     plan = plan_training(command.job)
     for warning in plan.warnings():
         warn(f"warning: {warning}")
@@ -38,7 +40,7 @@ def main() -> int:
             ("checkpoint", outcome.checkpoint),
         ],
     )
-    write_summary(command.summary, outcome)
+    write_summary(summary, outcome)
     return OK if outcome.finished else FAILED
 
 

@@ -16,7 +16,7 @@ The folder is a checkpoint if and only if `checkpoint.json` is there and what it
 folder that readers pass over. Weights are safetensors, everything else JSON; nothing is ever unpickled.
 """
 
-from pipeline.checkpoints.find import checkpoint_urls, latest_good, resolve
+from pipeline.checkpoints.find import checkpoint_urls, is_checkpoint, latest_good, resolve
 from pipeline.checkpoints.load import (
     CheckpointInfo,
     LoadedModel,
@@ -26,6 +26,7 @@ from pipeline.checkpoints.load import (
     load_training,
 )
 from pipeline.checkpoints.record import CheckpointRecord, read_record
+from pipeline.checkpoints.sampling_copy import copy_for_sampling, is_whole_copy
 from pipeline.checkpoints.save import prune, save_checkpoint, save_model
 from pipeline.checkpoints.snapshots import Reconstruction, reconstruct, save_snapshot, snapshot_steps
 
@@ -36,7 +37,10 @@ __all__ = [
     "Reconstruction",
     "TrainingSnapshot",
     "checkpoint_urls",
+    "copy_for_sampling",
     "inspect_checkpoint",
+    "is_checkpoint",
+    "is_whole_copy",
     "latest_good",
     "load_model",
     "load_training",

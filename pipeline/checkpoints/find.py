@@ -38,6 +38,11 @@ def _folders(run_url: str) -> dict[str, bool]:
     return dict(sorted(found.items(), key=lambda folder: step_of(folder[0]), reverse=True))
 
 
+def is_checkpoint(url: str) -> bool:
+    """Returns whether a folder looks like a checkpoint, ours or one that diffusers saved; nothing is read."""
+    return storage.exists(storage.join(url, RECORD_NAME)) or is_foreign(url)
+
+
 def latest_good(run_url: str) -> str | None:
     """Returns the newest checkpoint whose record can be read and whose files have the recorded sizes; None if there is none.
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,6 +48,28 @@ def read_foreign(url: str) -> ForeignModel:
     Raises:
         ConfigError: It has no scheduler or no safetensors weights, or is of a kind that cannot be sampled here.
     """
+    files = read_foreign_files(url)
+    unet, scheduler = _object(files[UNET_CONFIG], _at(url, UNET_CONFIG)), _object(files[SCHEDULER_CONFIG], url)
+    config = ModelConfig(
+        image=_image(unet, url),
+        family=_family(scheduler, url),
+        network=DiffusersUNetConfig(config={k: v for k, v in unet.items() if not k.startswith("_")}),
+    )
+    return ForeignModel(config, foreign_digest(files), network_weights(files[UNET_WEIGHTS]))
+
+
+def foreign_digest(files: Mapping[str, bytes]) -> str:
+    """Returns the digest of a diffusers folder, see `ForeignModel.digest`."""
+    lines = "\n".join(f"{name} {hashlib.sha256(data).hexdigest()}" for name, data in sorted(files.items()))
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def read_foreign_files(url: str) -> dict[str, bytes]:
+    """Returns the three files of a diffusers folder that decide the samples, by their path in it.
+
+    Raises:
+        ConfigError: One is missing, or the weights are of a form that is never read.
+    """
     if not storage.exists(_at(url, UNET_CONFIG)):
         there = "config.json of a single network" if storage.exists(_at(url, "config.json")) else "a pipeline"
         raise ConfigError(f"{url}: got {there} without unet/config.json, expected a folder with unet/ and scheduler/")
@@ -56,15 +79,7 @@ def read_foreign(url: str) -> ForeignModel:
         pickled = [name for name in _PICKLED if storage.exists(_at(url, name))]
         got = f"{pickled[0]}, which is a pickle and is never read" if pickled else "no weights"
         raise ConfigError(f"{url}: got {got}; expected {UNET_WEIGHTS} (save_pretrained with safe_serialization)")
-    files = {name: storage.read_bytes(_at(url, name)) for name in (UNET_CONFIG, SCHEDULER_CONFIG, UNET_WEIGHTS)}
-    unet, scheduler = _object(files[UNET_CONFIG], _at(url, UNET_CONFIG)), _object(files[SCHEDULER_CONFIG], url)
-    config = ModelConfig(
-        image=_image(unet, url),
-        family=_family(scheduler, url),
-        network=DiffusersUNetConfig(config={k: v for k, v in unet.items() if not k.startswith("_")}),
-    )
-    lines = "\n".join(f"{name} {hashlib.sha256(data).hexdigest()}" for name, data in sorted(files.items()))
-    return ForeignModel(config, hashlib.sha256(lines.encode()).hexdigest(), network_weights(files[UNET_WEIGHTS]))
+    return {name: storage.read_bytes(_at(url, name)) for name in (UNET_CONFIG, SCHEDULER_CONFIG, UNET_WEIGHTS)}
 
 
 def _image(unet: dict[str, Any], url: str) -> ImageConfig:

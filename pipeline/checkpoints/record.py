@@ -55,11 +55,12 @@ def make_record(step: int, files: Mapping[str, FileRecord]) -> CheckpointRecord:
 
 
 def _identity(files: Mapping[str, FileRecord]) -> str:
-    lines = "\n".join(f"{name} {files[name].sha256}" for name in _sampling_files(files))
+    lines = "\n".join(f"{name} {files[name].sha256}" for name in sampling_files(files))
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
-def _sampling_files(files: Mapping[str, FileRecord]) -> list[str]:
+def sampling_files(files: Mapping[str, FileRecord]) -> list[str]:
+    """Returns the files that decide the samples, sorted: all but those that training continues from."""
     return sorted(name for name in files if not name.startswith(TRAINING_FOLDER))
 
 
@@ -101,7 +102,7 @@ def check_sampling_files(checkpoint_url: str, record: CheckpointRecord) -> None:
     Raises:
         CorruptDataError: A file is missing or its bytes are not those that were saved.
     """
-    for name in _sampling_files(record.files):
+    for name in sampling_files(record.files):
         read_file(checkpoint_url, record, name)
 
 

@@ -2,7 +2,14 @@
 
 from pipeline.generation.conditions import load_conditions
 from pipeline.generation.encode import ImageFormat, encode_png, encoder
+from pipeline.generation.kept_checkpoint import (
+    checkpoint_is_gone,
+    drop_other_copies,
+    find_checkpoint,
+    keep_checkpoint,
+)
 from pipeline.generation.labels import LabelRule, parse_labels
+from pipeline.generation.lost_workers import LostWorkers
 from pipeline.generation.making import PartMaker
 from pipeline.generation.part_deadline import PartDeadline
 from pipeline.generation.part_queue import PartQueue
@@ -16,13 +23,18 @@ __all__ = [
     "ImageSampler",
     "LabelRule",
     "Layout",
+    "LostWorkers",
     "PartDeadline",
     "PartMaker",
     "PartQueue",
     "Precision",
+    "checkpoint_is_gone",
+    "drop_other_copies",
     "encode_png",
     "encoder",
+    "find_checkpoint",
     "generating_strip",
+    "keep_checkpoint",
     "load_conditions",
     "noising_strip",
     "parse_labels",

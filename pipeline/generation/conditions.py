@@ -52,24 +52,52 @@ def load_conditions(url: str, num_classes: int, *, sha256: str | None = None) ->
     found = hashlib.sha256(data).hexdigest()
     if sha256 is not None and found != sha256:
         raise CorruptDataError(f"the conditions changed: got SHA-256 {found[:12]}, expected {sha256[:12]}", url)
+    table = _read(data, url)
+    return Conditions(found, _labels(table, num_classes, url), _keys(table, url))
+
+
+def _read(data: bytes, url: str) -> pa.Table:
+    """The columns `label` and, if there is one, `key`."""
     try:
         file = pq.ParquetFile(pa.BufferReader(data))
-        names = [name for name in ("label", "key") if name in file.schema_arrow.names]
-        table = file.read(names)
+        there = file.schema_arrow.names
+        if there.count("label") != 1 or there.count("key") > 1:
+            raise ConfigError(f"conditions: got the columns {there}, expected one label and at most one key ({url})")
+        return file.read(["label", *(["key"] if "key" in there else [])])
     except (pa.ArrowException, OSError) as error:
         raise ConfigError(f"conditions: got no readable Parquet file: {' '.join(str(error).split())} ({url})") from error
-    if "label" not in names or not pa.types.is_integer(table["label"].type) or table["label"].null_count or not len(table):
+
+
+def _labels(table: pa.Table, num_classes: int, url: str) -> NDArray[np.int64]:
+    column = table["label"]
+    if not pa.types.is_integer(column.type) or column.null_count or not len(table):
         raise ConfigError(
-            f"conditions: got the columns {file.schema_arrow.names}, expected an integer label in each row ({url})"
+            f"conditions: got {len(table)} labels of type {column.type}, {column.null_count} of them missing, expected an "
+            f"integer in each row ({url})"
         )
-    labels = table["label"].to_numpy().astype(np.int64)
+    labels = column.to_numpy().astype(np.int64)
     if labels.min() < 0 or labels.max() >= num_classes:
         raise ConfigError(
             f"conditions: got classes {labels.min()} to {labels.max()}, expected 0 to {num_classes - 1} ({url})"
             if num_classes
             else f"conditions: got {url}, but the checkpoint's model has no labels"
         )
-    keys = table["key"].cast(pa.string()) if "key" in names else None
-    if keys is not None and keys.null_count:
-        raise ConfigError(f"conditions: got {keys.null_count} rows without key, expected none ({url})")
-    return Conditions(found, labels, keys)
+    return labels
+
+
+def _keys(table: pa.Table, url: str) -> pa.ChunkedArray | None:
+    if "key" not in table.column_names:
+        return None
+    column = table["key"]
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    text = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+    if not (pa.types.is_integer(kind) or any(is_text(kind) for is_text in text)):
+        raise ConfigError(f"conditions: got keys of type {column.type}, expected strings or integers ({url})")
+    if column.null_count:
+        raise ConfigError(f"conditions: got {column.null_count} rows without key, expected none ({url})")
+    try:
+        keys = column.cast(pa.string())
+        keys.validate(full=True)
+    except pa.ArrowException as error:
+        raise ConfigError(f"conditions: got keys that are no text: {' '.join(str(error).split())} ({url})") from error
+    return keys

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline.checkpoints import load_model
-from pipeline.errors import CorruptDataError
+from pipeline.errors import ConfigError, CorruptDataError
 from pipeline.generation.conditions import Conditions, load_conditions
 from pipeline.generation.encode import EXTENSIONS, encoder
 from pipeline.generation.sampling import ImageSampler
@@ -18,6 +18,8 @@ from pipeline.samples import PartRange, PartRows, PartSuffix, encode_part
 
 _CPU_THREADS = 1  # always: sums are split by the number of threads, and would round otherwise
 _ENCODING_THREADS = 4
+MAX_IMAGE_BYTES = 2**31 - 2
+"""Of a part's images, encoded: what one Arrow array with 32-bit offsets holds. Raw pixels have no offsets and no such limit."""
 
 
 class PartMaker:
@@ -72,17 +74,29 @@ class PartMaker:
         Args:
             part: Which samples.
             images: From `sample`.
+
+        Raises:
+            ConfigError: The images are too large together.
         """
         labels = self._labels_of(part.first, part.rows)
-        encode_all = map if self._pool is None else self._pool.map
         rows = PartRows(
             first=part.first,
-            images=images if self._encode is None else list(encode_all(self._encode, images)),
+            images=images if self._encode is None else self._encoded(self._encode, images),
             labels=None if labels is None else labels.tolist(),
             keys=None if self._conditions is None else self._conditions.keys_of(part.first, part.rows),
             extension=EXTENSIONS[self._spec.image_format],
         )
         return encode_part(rows, self._provenance, self.suffix)
+
+    def _encoded(self, encode: Callable[[NDArray[np.uint8]], bytes], images: NDArray[np.uint8]) -> list[bytes]:
+        encode_all = map if self._pool is None else self._pool.map
+        encoded = list(encode_all(encode, images))
+        if (size := sum(map(len, encoded))) > MAX_IMAGE_BYTES:
+            raise ConfigError(
+                f"part_rows: got {size:,} bytes in the {len(encoded):,} images of a part, expected at most "
+                f"{MAX_IMAGE_BYTES:,}; begin another output with lower --part-rows"
+            )
+        return encoded
 
     def _labels_of(self, first: int, rows: int) -> NDArray[np.int64] | None:
         if self._conditions is not None:

@@ -8,6 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from pipeline import storage
 from pipeline.errors import ConfigError, CorruptDataError, PermanentStorageError
+from pipeline.generation.kept_checkpoint import checkpoint_is_gone, find_checkpoint
 from pipeline.generation.making import PartMaker
 from pipeline.generation.spec import GenerationSpec
 from pipeline.samples import PartRange, PartRecord, SampleSet, VerifyReport, load_origin, part_digest
@@ -81,8 +82,11 @@ def _maker(samples: SampleSet) -> PartMaker:
         known = TypeAdapter(GenerationSpec).validate_json(json.dumps(spec["generation"]), strict=True)
     except (ValidationError, KeyError) as error:
         raise ConfigError(f"got a specification that this version does not know: {error} ({samples.url}/run.json)") from error
+    checkpoint = find_checkpoint(samples.url, origin.checkpoint, known.checkpoint_digest)
+    if checkpoint is None:
+        raise checkpoint_is_gone(samples.url, origin.checkpoint)
     try:
-        return PartMaker(origin.checkpoint, known, spec, origin.conditions)
+        return PartMaker(checkpoint, known, spec, origin.conditions)
     except (CorruptDataError, PermanentStorageError) as error:
         raise ConfigError(f"the set's checkpoint is needed to repair it: {error}") from error
 

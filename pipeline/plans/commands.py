@@ -36,7 +36,8 @@ class GenerateCommand:
     job: Annotated[GenerateConfig, tyro.conf.arg(name="")]
     """The job."""
     summary: str | None = None
-    """File that the outcome is written to, as JSON."""
+    """File or URL that the outcome is written to, as JSON, also where all was there already; of a sweep, a list with one for
+    each output. {date} becomes --date."""
     dry_run: bool = False
     """Check everything, print the plan and stop before anything is started."""
 

@@ -1,5 +1,6 @@
 """Configuration of a generation job."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -84,6 +85,8 @@ class GenerateConfig:
                 raise ConfigError(f"{name} must be at least 1, got {value}")
         if not self.part_timeout_s > 0:
             raise ConfigError(f"part_timeout_s must be above 0, got {self.part_timeout_s}")
+        if not math.isfinite(self.guidance):
+            raise ConfigError(f"guidance: got {self.guidance}, expected a finite number")
         if self.num_samples < 0:
             raise ConfigError(f"num_samples must be at least 1, got {self.num_samples}")
         for name in ("seed", "max_part_failures", "max_failed_parts"):

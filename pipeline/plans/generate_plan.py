@@ -6,17 +6,16 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from pipeline import storage
-from pipeline.checkpoints import inspect_checkpoint, resolve
 from pipeline.errors import ConfigError, CorruptDataError, PermanentStorageError
 from pipeline.families import SamplerConfig, SampleRequest
-from pipeline.generation import GenerationSpec, LabelRule, load_conditions, parse_labels
+from pipeline.generation import GenerationSpec, LabelRule, checkpoint_is_gone, load_conditions, parse_labels
 from pipeline.models import ModelConfig, make_family
 from pipeline.models.model import completed
 from pipeline.plans.generate_config import GenerateConfig
-from pipeline.plans.generate_sweep import LATEST
 from pipeline.plans.metrics_port import check_metrics_port
 from pipeline.plans.output_folder import output_url
-from pipeline.samples import Origin, PartRange, SampleSet, load_origin, open_ranges
+from pipeline.plans.pinned_checkpoint import pinned_checkpoint
+from pipeline.samples import Origin, PartRange, SampleSet, open_ranges
 from pipeline.version import code_version
 
 
@@ -28,6 +27,8 @@ class GeneratePlan:
     """With absolute URLs."""
     origin: Origin
     """The checkpoint folder that was found, now or when the output's first job started."""
+    checkpoint: str
+    """Where the checkpoint is read: there, or the output's own copy."""
     spec: GenerationSpec
     """What the samples are a function of."""
     model: ModelConfig
@@ -79,9 +80,8 @@ def plan_generation(config: GenerateConfig) -> GeneratePlan:
 
 
 def _planned(config: GenerateConfig) -> GeneratePlan:
-    origin = _origin(config)
-    info = inspect_checkpoint(origin.checkpoint)
-    model = info.config
+    pinned = pinned_checkpoint(config)
+    origin, info, model = pinned.origin, pinned.info, pinned.info.config
     sampler = _sampler(config, model)
     request = SampleRequest(sampler=sampler, guidance=config.guidance, draw_pixels=config.draw_pixels)
     make_family(model).check(completed(request, model))
@@ -109,21 +109,14 @@ def _planned(config: GenerateConfig) -> GeneratePlan:
         quality=config.quality,
         layout=config.format,
     )
-    plan = GeneratePlan(config, origin, spec, model, 0, [])
+    plan = GeneratePlan(config, origin, pinned.url or origin.checkpoint, spec, model, 0, [])
     samples = SampleSet(config.output)
     samples.check(plan.run_spec())
     committed = samples.committed()
     parts = open_ranges(config.num_samples, part_rows, committed, config.output)
+    if parts and pinned.url is None:
+        raise checkpoint_is_gone(config.output, origin.checkpoint)
     return replace(plan, committed_rows=sum(part.rows for part in committed), open_parts=parts)
-
-
-def _origin(config: GenerateConfig) -> Origin:
-    """The checkpoint recorded in the output, if the command names the same place again; else the one that is found now."""
-    given = storage.absolute_url(config.checkpoint.removesuffix(LATEST))
-    recorded = load_origin(config.output)
-    if recorded is not None and recorded.given == given:
-        return replace(recorded, conditions=config.conditions)
-    return Origin(given=given, checkpoint=resolve(given), conditions=config.conditions)
 
 
 def _labels(config: GenerateConfig, model: ModelConfig) -> tuple[LabelRule, str, int | None]:

@@ -29,7 +29,7 @@ def one_output_each(config: GenerateConfig) -> list[GenerateConfig]:
     if len(named) > 1 and _CHECKPOINT not in config.output:
         raise ConfigError(f"got {len(named)} checkpoints for one output, expected {_CHECKPOINT} in --output {config.output}")
     if _CHECKPOINT not in config.output:
-        return [config]
+        return [replace(config, checkpoint=named[0]) if named else config]
     jobs = [replace(config, checkpoint=url, output=config.output.replace(_CHECKPOINT, _name(url))) for url in named]
     outputs = [job.output for job in jobs]
     for output in outputs:
@@ -40,21 +40,32 @@ def one_output_each(config: GenerateConfig) -> list[GenerateConfig]:
     return jobs
 
 
+def dated(flag: str, url: str, date: str) -> str:
+    """Returns a URL with `{date}` filled in.
+
+    Args:
+        flag: The flag that it was given with, for the error.
+        url: With `{date}` or without.
+        date: The run's date, empty if there is none.
+
+    Raises:
+        ConfigError: There is a `{date}` and no date.
+    """
+    if _DATE in url and not date:
+        raise ConfigError(f"got {_DATE} in {flag} {url} without --date, expected the run's date, such as 2026-01-31")
+    return url.replace(_DATE, date)
+
+
 def _dated(config: GenerateConfig) -> GenerateConfig:
-    filled = {}
-    for name in ("checkpoint", "output", "conditions"):
-        url = getattr(config, name)
-        if _DATE in url:
-            if not config.date:
-                raise ConfigError(f"got {_DATE} in --{name} {url} without --date, expected the run's date, such as 2026-01-31")
-            filled[name] = url.replace(_DATE, config.date)
+    given = {name: getattr(config, name) for name in ("checkpoint", "output", "conditions")}
+    filled = {name: dated(f"--{name}", url, config.date) for name, url in given.items()}
     if config.date:
         try:
             datetime.fromisoformat(config.date)
         except ValueError:
             raise ConfigError(f"date: got {config.date!r}, expected a date such as 2026-01-31 or 2026-01-31T06") from None
-        if not filled:
-            raise ConfigError(f"got --date {config.date}, but no URL has {_DATE}")
+        if filled == given:
+            raise ConfigError(f"got --date {config.date}, but neither --checkpoint nor --output nor --conditions has {_DATE}")
     return replace(config, **filled)
 
 

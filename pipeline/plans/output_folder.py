@@ -10,10 +10,10 @@ SUBMITTED_JOB_VARIABLE = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 
 
 def output_url(flag: str, url: str) -> str:
-    """Returns the absolute URL of an output folder.
+    """Returns the absolute URL of an output.
 
     Args:
-        flag: The flag that names the folder, for the error.
+        flag: The flag that names it, for the error.
         url: What the user gave.
 
     Raises:
@@ -26,3 +26,12 @@ def output_url(flag: str, url: str) -> str:
     if SUBMITTED_JOB_VARIABLE in os.environ and storage.is_local(url) and not os.path.isabs(path):  # noqa: PTH117
         raise ConfigError(f"{flag} is the relative path {url}; expected an absolute path or a URL in a submitted job")
     return storage.absolute_url(url)
+
+
+def summary_url(url: str | None) -> str | None:
+    """Returns the absolute URL of the file for a job's outcome; None where none was asked for.
+
+    Raises:
+        ConfigError: As `output_url`.
+    """
+    return None if url is None else output_url("--summary", url)

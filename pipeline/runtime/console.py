@@ -28,6 +28,7 @@ def say_table(title: str, rows: Sequence[tuple[str, str]]) -> None:
 
 
 def write_summary(url: str | None, outcome: Any) -> None:
-    """Writes a job's outcome, a dataclass, as JSON; does nothing where no file was asked for."""
+    """Writes a job's outcome, a dataclass or a list of them, as JSON; does nothing where no file was asked for."""
     if url is not None:
-        storage.put_replace(storage.absolute_url(url), json.dumps(dataclasses.asdict(outcome), indent=1).encode() + b"\n")
+        plain = [dataclasses.asdict(one) for one in outcome] if isinstance(outcome, list) else dataclasses.asdict(outcome)
+        storage.put_replace(storage.absolute_url(url), json.dumps(plain, indent=1).encode() + b"\n")

@@ -9,10 +9,10 @@ from ray.actor import ActorHandle
 from ray.exceptions import RayError, RayTaskError
 
 from pipeline.errors import CommitConflict, ConfigError, CorruptDataError, PermanentStorageError, SwissrollError
-from pipeline.generation import PartDeadline, PartQueue
+from pipeline.generation import LostWorkers, PartDeadline, PartQueue
 from pipeline.plans.generate_plan import GeneratePlan
 from pipeline.runtime.asking import HUB_TIMEOUT_S
-from pipeline.runtime.generator_pool import START_LIMIT_S, GeneratorPool, Worker
+from pipeline.runtime.generator_pool import CALLS_PER_WORKER, START_LIMIT_S, GeneratorPool, Worker
 from pipeline.runtime.hub import HubView, value_of
 from pipeline.runtime.stopping import StopRequest
 from pipeline.samples import PartRange, PartRecord
@@ -32,8 +32,8 @@ RECENT_S = 10.0
 MAX_DEATHS = 10
 """Times a part is tried again after the worker that was at it died."""
 MAX_DEATHS_IN_A_ROW = 20
-"""Workers that may die, hang or not start, one after another without a part done in between; twice their number where that is
-more, as a node may take all of them with it."""
+"""Workers that may die or not start, one after another without a part done in between and no single part to blame; twice their
+number where that is more, as a node may take all of them with it."""
 _PERMANENT = (ConfigError, CorruptDataError, PermanentStorageError, CommitConflict)
 
 
@@ -46,6 +46,13 @@ class _Call(NamedTuple):
     """Not the worker's any more once it is made anew."""
     began_s: float
     """By the deadline's clock."""
+    calls: int
+    """Of those that the worker takes: all of them for a part that it has alone."""
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether the worker has no other part, so that what becomes of it is this one's doing."""
+        return self.calls == CALLS_PER_WORKER
 
 
 class Dispatch:
@@ -71,7 +78,7 @@ class Dispatch:
         """Of images; there from the first part that is handed out."""
         self._recent = RateWindow(RECENT_S)
         self._began_s = 0.0
-        self._deaths_in_a_row = 0
+        self._lost = LostWorkers(plan.config.max_failed_parts)
 
     def run(self, stop: StopRequest) -> None:
         """Hands out parts until none is open or the job is asked to stop.
@@ -82,15 +89,8 @@ class Dispatch:
         self._say_committed()
         while not self.queue.finished and not stop.is_set():
             self._look_around()
-            while len(self.queue) and (worker := self._pool.idle()) is not None:
-                part = self.queue.take()
-                assert part is not None
-                if self.pace is None:
-                    self._began_s = time.monotonic()
-                    self.pace = RunRate(self._began_s)
-                worker.calls += 1
-                ref = worker.actor.make_part.remote(part)
-                self._flying[ref] = _Call(part, worker, worker.actor, self._deadline.clock_s)
+            while (worker := self._pool.idle()) is not None and (part := self.queue.take(beside_another=worker.calls > 0)):
+                self._hand_out(part, worker)
             waiting = [*self._flying, *self._pool.starting()]
             if not waiting:
                 time.sleep(0.1)  # all workers are dead, and have to wait before they are made anew
@@ -100,7 +100,17 @@ class Dispatch:
                     self._landed(ref)
                 elif (error := self._pool.started(ref)) is not None:
                     self._hub.say.remote(f"warning: a worker did not start ({_reason(error)})")
-                    self._count_death(_reason(error))
+                    self._lost.lost()
+                    self._check_lost(_reason(error))
+
+    def _hand_out(self, part: PartRange, worker: Worker) -> None:
+        if self.pace is None:
+            self._began_s = time.monotonic()
+            self.pace = RunRate(self._began_s)
+        calls = CALLS_PER_WORKER if self.queue.is_alone(part) else 1
+        worker.calls += calls
+        ref = worker.actor.make_part.remote(part)
+        self._flying[ref] = _Call(part, worker, worker.actor, self._deadline.clock_s, calls)
 
     def _look_around(self) -> None:
         """Follows the cluster, and takes workers that hang for lost."""
@@ -130,16 +140,18 @@ class Dispatch:
         return ProgressPoint(done=min(total, max(rows, sampled)), total=total, images_per_s=images_per_s)
 
     def _landed(self, ref: ObjectRef) -> None:
-        part, worker, actor, began_s = self._flying.pop(ref)
-        if worker.actor is actor:
-            worker.calls -= 1
+        call = self._flying.pop(ref)
+        part, worker = call.part, call.worker
+        if worker.actor is call.actor:
+            worker.calls -= call.calls
         try:
             record: PartRecord = ray.get(ref, timeout=HUB_TIMEOUT_S)
         except RayError as error:
-            self._failed(part, worker, actor, error)
+            self._failed(call, error)
             return
-        worker.deaths = self._deaths_in_a_row = 0
-        self._deadline.completed(part.rows, began_s)
+        worker.deaths = 0
+        self._lost.done()
+        self._deadline.completed(part.rows, call.began_s)
         self.queue.done(part, record)
         self._parts, self._bytes, self.rows = self._parts + 1, self._bytes + record.size_bytes, self.rows + record.rows
         self._say_committed()
@@ -152,7 +164,7 @@ class Dispatch:
         ):
             self._hub.commit.remote(metric.name, value)
 
-    def _failed(self, part: PartRange, worker: Worker, actor: ActorHandle, error: RayError) -> None:
+    def _failed(self, call: _Call, error: RayError) -> None:
         """Puts a part back or gives it up; stops the job for what concerns every part."""
         died = not isinstance(error, RayTaskError)
         cause = getattr(error, "cause", None)
@@ -161,17 +173,17 @@ class Dispatch:
         if isinstance(cause, _PERMANENT) and not hopeless:
             raise cause
         reason = str(cause) if isinstance(cause, SwissrollError) else _reason(error)
-        is_first_call = died and self._pool.died(worker, actor)
-        self._put_back(part, reason, worker_died=died, hopeless=hopeless)
-        if is_first_call:  # the others that a worker was at fail one by one
-            self._count_death(reason)
+        if died and self._pool.died(call.worker, call.actor):  # the others that a worker was at fail one by one
+            self._lost.lost(call.part if call.is_alone else None)
+        self._put_back(call.part, reason, worker_died=died, hopeless=hopeless)
+        self._check_lost(reason)
 
     def _hangs(self, ref: ObjectRef) -> None:
         """Kills a worker that does not answer and gives what it was at to others; should it wake up, it commits the same.
 
         The part that it hangs in is its oldest. Another one waits behind that, or is held up with it: it is not to blame.
         """
-        part, worker, actor, began_s = self._flying.pop(ref)
+        part, worker, actor, began_s, _ = self._flying.pop(ref)
         for other in [other for other, call in self._flying.items() if call.actor is actor and not _answered(other)]:
             self.queue.put_back(self._flying.pop(other).part)
         waited_s, limit_s = self._deadline.waited_s(began_s), self._deadline.limit_s
@@ -180,8 +192,9 @@ class Dispatch:
             self._hung += 1
             self._hub.commit.remote(WORKERS_HUNG.name, self._hung)
         # A failure and not a death: one that hangs worker after worker is found out in a few tries, each of them long.
+        self._lost.lost(part)
         self._put_back(part, reason, worker_died=False, hopeless=False)
-        self._count_death(reason)
+        self._check_lost(reason)
 
     def _put_back(self, part: PartRange, reason: str, *, worker_died: bool, hopeless: bool) -> None:
         """Has a part tried again, or gives it up where it failed too often."""
@@ -191,10 +204,9 @@ class Dispatch:
         if len(self.queue.given_up) > self._plan.config.max_failed_parts:
             raise SwissrollError(f"{len(self.queue.given_up)} parts failed for good, the last one: {rows}: {reason}")
 
-    def _count_death(self, reason: str) -> None:
-        self._deaths_in_a_row += 1
-        if self._deaths_in_a_row > max(MAX_DEATHS_IN_A_ROW, 2 * self._pool.places):
-            raise SwissrollError(f"{self._deaths_in_a_row} workers died in a row and no part was made; the last: {reason}")
+    def _check_lost(self, reason: str) -> None:
+        if self._lost.in_a_row > max(MAX_DEATHS_IN_A_ROW, 2 * self._pool.places):
+            raise SwissrollError(f"{self._lost.in_a_row} workers died in a row and no part was made; the last: {reason}")
 
 
 def _answered(ref: ObjectRef) -> bool:

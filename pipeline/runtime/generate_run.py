@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 from pipeline import storage
+from pipeline.generation import drop_other_copies, keep_checkpoint
 from pipeline.plans.generate_plan import GeneratePlan
 from pipeline.runtime.asking import HUB, asked
 from pipeline.runtime.console import say
@@ -24,8 +25,10 @@ from pipeline.version import code_version
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerateOutcome:
-    """How a generation job ended."""
+    """How a generation job ended, or one output of a sweep."""
 
+    output: str
+    """The sample set's folder."""
     rows: int
     """Rows committed, all jobs on this output together."""
     finished: bool
@@ -40,19 +43,44 @@ class GenerateOutcome:
     """Parts that failed too often, by their rows, and why."""
 
 
+def nothing_made(plan: GeneratePlan, *, stopped: bool = False) -> GenerateOutcome:
+    """Returns the outcome for an output that was left as it is.
+
+    Args:
+        plan: Its plan; finished if there is no open part.
+        stopped: Whether the job was asked to stop before it came to this output.
+    """
+    return GenerateOutcome(
+        output=plan.config.output,
+        rows=plan.committed_rows,
+        finished=not plan.open_parts,
+        stopped=stopped,
+        made=0,
+        generated_per_s=0.0,
+        given_up={},
+    )
+
+
 def claim_output(plan: GeneratePlan) -> GeneratePlan:
     """Claims the output for this job and returns the plan with the parts that are still open then.
 
-    Parts that a killed job had written and not yet committed are committed now; a set with no open part is published.
+    While parts are to be made the output keeps a copy of its checkpoint, made before it is claimed: one that is removed
+    meanwhile leaves no output behind that cannot go on. Parts that a killed job had written and not yet committed are
+    committed now; a set with no open part is published.
 
     Raises:
         ResumeMismatch: The output belongs to another job.
+        CorruptDataError: The checkpoint was removed or changed since it was found.
         StorageError: The output cannot be written.
     """
     c = plan.config
     samples = SampleSet(c.output)
+    if plan.open_parts:
+        samples.check(plan.run_spec())
+        plan = replace(plan, checkpoint=keep_checkpoint(c.output, plan.checkpoint, plan.spec.checkpoint_digest))
     samples.open(plan.run_spec(), num_samples=c.num_samples)
     plan.origin.write(c.output)
+    drop_other_copies(c.output, plan.spec.checkpoint_digest)
     samples.adopt()
     committed = samples.committed()
     parts = open_ranges(c.num_samples, plan.spec.part_rows, committed, c.output)
@@ -82,7 +110,7 @@ def run_generation(plan: GeneratePlan, fence: storage.Fence | None) -> GenerateO
     asked([hub.commit.remote(JOB_INFO.name, 1, labels), hub.commit.remote(TARGET_ROWS.name, c.num_samples)], HUB)
     args = GeneratorArgs(
         name="",
-        checkpoint=plan.origin.checkpoint,
+        checkpoint=plan.checkpoint,
         spec=plan.spec,
         conditions=c.conditions,
         output=c.output,
@@ -99,6 +127,7 @@ def run_generation(plan: GeneratePlan, fence: storage.Fence | None) -> GenerateO
             fence.check()
         samples.publish(c.num_samples)
     return GenerateOutcome(
+        output=c.output,
         rows=dispatch.rows,
         finished=finished,
         stopped=not dispatch.queue.finished,

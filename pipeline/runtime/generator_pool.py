@@ -34,7 +34,7 @@ class Worker:
     made_s: float
     """Monotonic time when the actor was made."""
     calls: int = 0
-    """Parts it is at work on."""
+    """Taken by the parts that it is at work on: one each, or all by a part that it has alone."""
     deaths: int = 0
     """In a row, without a part done in between."""
     dead_until_s: float = 0.0

@@ -23,7 +23,7 @@ def run_step(title: str, script: str, *args: object, summary: Path | None = None
         title: Printed above the command.
         script: File name in jobs/.
         args: Command line.
-        summary: File the job writes its outcome to; one of an earlier time stays where the job finds everything done.
+        summary: File the job writes its outcome to; training that finds everything done leaves one of an earlier time.
         scrape: Whether to read the job's Prometheus endpoint while it runs and to say what was there last.
 
     Raises:

@@ -68,16 +68,54 @@ def cronjob() -> dict[str, Any]:
     return yaml.safe_load((SCHEDULES / "cronjob.yaml").read_text())
 
 
-@pytest.mark.parametrize(("name", "date"), [("swissroll-nightly-29410680", "2025-12-02"), ("x-0", "1970-01-01")])
-def test_the_cronjob_takes_its_date_from_the_jobs_name(said: Path, name: str, date: str) -> None:
+def run_pod(said: Path, name: str, given_date: str) -> "subprocess.CompletedProcess[str]":
+    """The container of the CronJob's pod, of a Job with a name."""
     (container,) = cronjob()["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
-    environment = {**os.environ, "JOB_NAME": name}
+    (given,) = [one for one in container["env"] if one["name"] == "DATE"]
+    assert given["value"] == ""
     (said.parent / "ray").write_text(CLUSTER)
-    subprocess.run([*container["command"], *container["args"]], check=True, env=environment)
+    environment = {**os.environ, "JOB_NAME": name, "DATE": given_date}
+    return subprocess.run(
+        [*container["command"], *container["args"]], check=False, env=environment, capture_output=True, text=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "given_date", "date"),
+    [
+        ("swissroll-nightly-29410680", "", "2025-12-02"),
+        ("x-26297280", "", "2020-01-01"),
+        ("swissroll-again", "2026-01-31", "2026-01-31"),
+        ("swissroll-nightly-29410680", "2026-01-31", "2026-01-31"),
+    ],
+)
+def test_the_cronjob_takes_its_date_from_the_jobs_name_unless_one_is_given(
+    said: Path, name: str, given_date: str, date: str
+) -> None:
+    assert run_pod(said, name, given_date).returncode == 0
     (line,) = [line for line in said.read_text().splitlines() if line.startswith("ray job submit")]
     submit = f"ray job submit --no-wait --submission-id {name}-0 --working-dir . -- python jobs/generate.py"
     assert line.startswith(submit)
     assert job_of(line).output == f"s3://your-bucket/samples/{date}"
+
+
+@pytest.mark.parametrize(
+    ("name", "given_date"),
+    [
+        ("swissroll-nightly-retry", ""),
+        ("backfill-20260131", ""),
+        ("x-0", ""),
+        ("x-08888888", ""),  # which bash alone takes for octal
+        ("x-294106800", ""),
+        ("again", "20260131"),
+        ("again", "yesterday"),
+    ],
+)
+def test_a_job_made_by_hand_without_a_date_is_refused_for_good(said: Path, name: str, given_date: str) -> None:
+    ended = run_pod(said, name, given_date)
+    assert ended.returncode == 3
+    assert ended.stderr.startswith(f"got DATE '{given_date}' and the Job's name {name}, expected a DATE such as 2026-01-31")
+    assert not said.exists()
 
 
 def test_the_cronjob_is_one_that_kubernetes_knows() -> None:

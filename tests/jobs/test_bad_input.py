@@ -204,6 +204,8 @@ def test_taken_metrics_port(job_here: JobHere, tmp_path: Path, monkeypatch: pyte
     [
         (*TRAIN, "--data", "shards", "--run-dir", "here/run"),
         ("generate.py", "--checkpoint", "/c", "--num-samples", "1", "--output", "file://here"),
+        ("generate.py", "--checkpoint", "/c", "--num-samples", "1", "--output", "/o", "--summary", "here.json"),
+        (*TRAIN, "--data", "shards", "--run-dir", "/o", "--summary", "here.json"),
         ("pack.py", "--images", "digits", "--output", "here"),
     ],
     ids=lambda command: command[0],

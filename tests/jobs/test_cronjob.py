@@ -25,7 +25,7 @@ class Pods:
             script = script.replace(blank, str(filled))
         self._command = (*container["command"], script)
         env = {name: value for name, value in cluster.place.env.items() if name != "RAY_ADDRESS"}
-        self._place = Place(env={**env, "JOB_NAME": name, "RAY_API_SERVER_ADDRESS": cluster.jobs_url})
+        self._place = Place(env={**env, "JOB_NAME": name, "DATE": "", "RAY_API_SERVER_ADDRESS": cluster.jobs_url})
         self._client = JobSubmissionClient(cluster.jobs_url)
         self._name = name
 

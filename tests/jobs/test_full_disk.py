@@ -1,12 +1,13 @@
 """A disk that fills up under a job: exit code 1, one line that says so, nothing that looks whole."""
 
+import math
 import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from conftest import GENERATE, TRAIN
+from conftest import GENERATE, STEPS, TRAIN
 from job_runs import ROOT, Ended, Place
 
 
@@ -59,8 +60,11 @@ def test_training(alone: Place, shards: Path, tmp_path: Path) -> None:
 @pytest.mark.usefixtures("small_disks")
 def test_generation(alone: Place, trained: Path, tmp_path: Path) -> None:
     disk = tmp_path / "disk"
+    checkpoint = trained / "checkpoints" / f"step-{STEPS:09d}"
+    copied = [file for file in checkpoint.rglob("*") if file.is_file() and "training" not in file.parts]
+    copied_kib = sum(4 * math.ceil(file.stat().st_size / 4096) for file in copied)
     ended, files = on_a_small_disk(
-        alone, disk, 64, "generate.py", *GENERATE, "--checkpoint", trained, "--output", disk / "samples"
+        alone, disk, copied_kib + 64, "generate.py", *GENERATE, "--checkpoint", trained, "--output", disk / "samples"
     )
     check_refused(ended)
     assert "samples/run.json" in files

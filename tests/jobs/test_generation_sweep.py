@@ -34,6 +34,7 @@ def test_a_sweep_of_checkpoints_for_a_date_and_conditions_is_trained_on(
         "generate.py", "--checkpoint", run / "checkpoints" / "*", "--output", tmp_path / "samples" / "{date}" / "{checkpoint}",
         "--date", "2026-01-31", "--conditions", tmp_path / "{date}.parquet", "--format", "webdataset",
         "--part-rows", PART_ROWS, "--batch-rows", PART_ROWS, "--sampler-steps", 4,
+        "--summary", tmp_path / "made-{date}.json",
     )  # fmt: skip
     done = alone.run(*command)
     assert done.code == 0, done
@@ -51,6 +52,10 @@ def test_a_sweep_of_checkpoints_for_a_date_and_conditions_is_trained_on(
     again = job_here(*command)
     assert again.code == 0
     assert again.out.count("Already done") == 2
+    told = json.loads((tmp_path / "made-2026-01-31.json").read_text())
+    assert [(one["output"], one["rows"], one["made"], one["finished"]) for one in told] == [
+        (str(output), ROWS, 0, True) for output in outputs
+    ]
     trained = alone.run(
         "train.py", "digits", "--steps", 4, "--batch-size", 16, "--data", outputs[0] / "data", "--run-dir", tmp_path / "again",
         "--metrics-port", free_port(),

@@ -22,13 +22,13 @@ from pipeline.generation import PartMaker
 from pipeline.plans.commands import parse_generate
 from pipeline.plans.generate_plan import GeneratePlan, plan_generation
 from pipeline.plans.generate_sweep import one_output_each
-from pipeline.runtime import dispatch, generator_pool
+from pipeline.runtime import dispatch, generator, generator_pool
 from pipeline.runtime.generate_run import claim_output
 from pipeline.runtime.generator import GeneratorArgs
 from pipeline.runtime.generator_pool import GeneratorPool
 from pipeline.runtime.hub import HubAddress, HubView, start_hub
 from pipeline.runtime.stopping import stop_on_sigterm
-from pipeline.samples import SampleSet, verify
+from pipeline.samples import PartRange, PartRecord, SampleSet, verify
 
 ROWS, PART_ROWS = 200, 5
 PATIENCE_S = 60.0
@@ -61,7 +61,7 @@ def undisturbed(checkpoint: str, output: Path) -> dict[str, bytes]:
     """The set as it should be, made here without Ray."""
     (job,) = one_output_each(parse_generate(arguments(checkpoint, output)).job)
     made = claim_output(plan_generation(job))
-    maker, samples = PartMaker(made.origin.checkpoint, made.spec, made.run_spec()), SampleSet(str(output))
+    maker, samples = PartMaker(made.checkpoint, made.spec, made.run_spec()), SampleSet(str(output))
     for part in made.open_parts:
         samples.commit(part.first, maker.encode(part, maker.sample(part)), part.rows)
     samples.publish(ROWS)
@@ -119,7 +119,7 @@ def planned(checkpoint: str, output: Path, *flags: str) -> GeneratePlan:
 def pool_of(plan: GeneratePlan, hub: HubAddress) -> GeneratorPool:
     args = GeneratorArgs(
         name="",
-        checkpoint=plan.origin.checkpoint,
+        checkpoint=plan.checkpoint,
         spec=plan.spec,
         conditions="",
         output=plan.config.output,
@@ -151,6 +151,34 @@ def test_a_worker_that_does_not_come_up_for_long_is_made_anew(
     assert (pool.late(), pool.deaths, pool.places) == ([], 0, 1)
     with pytest.raises(RayError):
         ray.get(first, timeout=PATIENCE_S)
+    cluster.remove_node(node)
+
+
+def test_a_part_that_kills_its_worker_takes_no_other_part_with_it(
+    cluster: Cluster, checkpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Deadly(generator.Generator):
+        """Dies at the first part, with whatever else it was given. Defined here, so that workers need not find this file."""
+
+        def make_part(self, part: PartRange) -> PartRecord:
+            if part.first == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return super().make_part(part)
+
+    monkeypatch.setattr(dispatch, "MAX_DEATHS", 1)
+    monkeypatch.setattr(generator_pool, "Generator", Deadly)
+    node = cluster.add_node(num_cpus=1)
+    plan = planned(checkpoint, tmp_path / "samples", "--num-workers", "1", "--num-samples", str(2 * PART_ROWS))
+    hub = start_hub("generate", 0, 0)
+    pool = pool_of(plan, hub.address)
+    run = dispatch.Dispatch(plan, [], pool, hub.handle)
+    with stop_on_sigterm() as stop:
+        run.run(stop)
+    assert {part: why.partition(", last")[0] for part, why in run.queue.given_up.items()} == {
+        PartRange(0, PART_ROWS): "failed 2 times"
+    }
+    assert commits(tmp_path / "samples") == 1
+    assert pool.deaths == 2
     cluster.remove_node(node)
 
 

@@ -91,17 +91,38 @@ def test_conditions_are_read_by_row(tmp_path: Path, keys: list[object] | None) -
 @pytest.mark.parametrize(
     ("columns", "says"),
     [
-        ({"class": [1]}, "expected an integer label"),
-        ({"label": ["1"]}, "expected an integer label"),
-        ({"label": [1, None]}, "expected an integer label"),
+        ({"class": [1]}, "expected one label"),
+        ({"label": ["1"]}, "1 labels of type string.* expected an integer in each row"),
+        ({"label": [1, None]}, "1 of them missing, expected an integer in each row"),
         ({"label": [1, 3]}, "classes 1 to 3, expected 0 to 2"),
         ({"label": [-1]}, "expected 0 to 2"),
         ({"label": [1, 2], "key": ["a", None]}, "1 rows without key"),
+        ({"label": [1], "key": [b"\xff"]}, "keys of type binary, expected strings or integers"),
+        ({"label": [1], "key": [b"text"]}, "keys of type binary"),
+        ({"label": [1], "key": [1.5]}, "keys of type double"),
+        ({"label": [1], "key": [[1]]}, "keys of type list"),
+        ({"label": [1], "key": [{"a": 1}]}, "keys of type struct"),
+        ({"label": [1], "key": [True]}, "keys of type bool"),
+        ({"label": [1], "key": pa.array([b"\xff"]).view(pa.string())}, "keys that are no text"),
     ],
 )
 def test_bad_conditions_are_refused(tmp_path: Path, columns: dict[str, object], says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         load_conditions(conditions(tmp_path, **columns), 3)
+
+
+@pytest.mark.parametrize("names", [["label", "label"], ["label", "key", "key"]])
+def test_columns_of_one_name_are_refused(tmp_path: Path, names: list[str]) -> None:
+    file = tmp_path / "twice.parquet"
+    pq.write_table(pa.Table.from_arrays([pa.array([1])] * len(names), names=names), file)
+    with pytest.raises(ConfigError, match="expected one label and at most one key"):
+        load_conditions(str(file), 3)
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())])
+def test_keys_are_text_however_it_is_stored(tmp_path: Path, kind: pa.DataType) -> None:
+    keys = pa.array(["a", "ß", ""]).cast(kind)
+    assert load_conditions(conditions(tmp_path, label=[0, 1, 2], key=keys), 3).keys_of(0, 3) == ["a", "ß", ""]
 
 
 def test_what_is_no_file_of_conditions_is_refused(tmp_path: Path) -> None:

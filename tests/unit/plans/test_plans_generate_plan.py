@@ -118,6 +118,8 @@ def test_a_missing_flag_is_named(run: str, tmp_path: Path, flag: str) -> None:
         (("--sampler-steps", "100000"), "100000"),
         (("--eta", "2", "--sampler", "ddim"), "eta"),
         (("--sampler-steps", "1001"), "1001"),
+        (("--guidance", "nan"), "guidance: got nan, expected a finite number"),
+        (("--guidance=-inf",), "guidance: got -inf"),
     ],
 )
 def test_what_the_checkpoint_cannot_do_is_refused_before_anything_starts(

@@ -34,7 +34,7 @@ def test_the_date_is_filled_in_everywhere() -> None:
     ("fields", "says"),
     [
         ({"output": "s3://b/{date}"}, "without --date"),
-        ({"output": "o", "date": "2026-01-31"}, "no URL has {date}"),
+        ({"output": "o", "date": "2026-01-31"}, "neither --checkpoint nor --output nor --conditions has {date}"),
         ({"output": "{date}", "date": "yesterday"}, "expected a date such as"),
         ({"output": "{date}", "date": "../../x"}, "expected a date such as"),
         ({"output": "o", "checkpoint": "a,b"}, "got 2 checkpoints for one output"),
@@ -54,6 +54,15 @@ def test_a_list_is_a_sweep() -> None:
         ("r/step-1", "o/step-1/s"),
         ("r/step-20/", "o/step-20/s"),
     ]
+
+
+def test_a_list_or_a_pattern_of_one_needs_no_placeholder(tmp_path: Path) -> None:
+    assert jobs(checkpoint="runs/x@latest, ", output="out") == [("runs/x@latest", "out")]
+    (tmp_path / "step-000000001").mkdir()
+    (tmp_path / "step-000000001" / "checkpoint.json").write_text("{}")
+    assert jobs(checkpoint=f"{tmp_path}/step-*", output="out") == [(f"{tmp_path}/step-000000001", "out")]
+    with pytest.raises(ConfigError, match="no checkpoint for"):
+        jobs(checkpoint=f"{tmp_path}/x*", output="out")
 
 
 def test_a_pattern_is_a_sweep_over_whole_checkpoints(tmp_path: Path) -> None:

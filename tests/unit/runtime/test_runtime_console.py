@@ -31,6 +31,8 @@ def test_an_outcome_is_written_as_json_and_replaced(tmp_path: Path) -> None:
     for step in (1, 2):
         write_summary(str(file), Outcome(step, True, 0.5))
         assert json.loads(file.read_text()) == {"step": step, "finished": True, "rate": 0.5}
+    write_summary(str(file), [Outcome(3, True, 0.5)])
+    assert json.loads(file.read_text()) == [{"step": 3, "finished": True, "rate": 0.5}]
     write_summary(None, Outcome(3, True, 0.5))
     assert list(tmp_path.rglob("*.json")) == [file]
 

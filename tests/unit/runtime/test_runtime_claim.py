@@ -1,0 +1,122 @@
+"""An output that is claimed keeps its checkpoint: it goes on, grows and is repaired when training has removed the original."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from pipeline.checkpoints import save_model
+from pipeline.errors import ConfigError, CorruptDataError, ResumeMismatch
+from pipeline.generation import PartMaker
+from pipeline.generation.repair import repair
+from pipeline.models import ImageConfig, Model, ModelConfig
+from pipeline.networks import UNetConfig
+from pipeline.plans.commands import parse_generate
+from pipeline.plans.generate_plan import GeneratePlan, plan_generation
+from pipeline.runtime.generate_run import claim_output
+from pipeline.samples import SampleSet, verify
+
+NETWORK = UNetConfig(widths=(8, 16), blocks=1, attention=(False, False), norm_groups=4)
+MODEL = ModelConfig(image=ImageConfig(size=8, channels=1, num_classes=3), network=NETWORK)
+
+
+def save(run: Path, step: int) -> Path:
+    """A checkpoint whose weights go by its step."""
+    model = Model(MODEL, init_seed=step)
+    checkpoint = run / "checkpoints" / f"step-{step:09d}"
+    save_model(str(checkpoint), step=step, model=model, averages={0.1: model.network.state_dict()})
+    return checkpoint
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A run with one checkpoint."""
+    save(tmp_path / "run", 1)
+    return tmp_path / "run"
+
+
+def planned(run: Path, output: Path, samples: int = 12) -> GeneratePlan:
+    line = f"--num-samples {samples} --part-rows 4 --batch-rows 4 --sampler-steps 2"
+    return plan_generation(parse_generate(["--checkpoint", f"{run}@latest", "--output", str(output), *line.split()]).job)
+
+
+def make(plan: GeneratePlan, parts: int | None = None) -> None:
+    """Makes parts as a worker does, and publishes the set if none is left."""
+    samples = SampleSet(plan.config.output)
+    maker = PartMaker(plan.checkpoint, plan.spec, plan.run_spec())
+    for part in plan.open_parts[:parts]:
+        samples.commit(part.first, maker.encode(part, maker.sample(part)), part.rows)
+    if parts is None:
+        samples.publish(plan.config.num_samples)
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+def test_an_output_goes_on_grows_and_is_repaired_without_the_original(run: Path, tmp_path: Path) -> None:
+    output, undisturbed = tmp_path / "out", tmp_path / "undisturbed"
+    make(claim_output(planned(run, undisturbed, 20)))
+    make(claim_output(planned(run, output)), parts=1)
+    save(run, 2)
+    shutil.rmtree(run / "checkpoints" / "step-000000001")
+    again = claim_output(planned(run, output))
+    assert (again.committed_rows, again.checkpoint.rpartition("/")[0]) == (4, f"{output}/checkpoint")
+    make(again)
+    assert planned(run, output).open_parts == []
+    make(claim_output(planned(run, output, 20)))
+    assert {**files(output), "goals": b""} == {**files(undisturbed), "goals": b"", "goals/000000000012": b""}
+    part = output / "data" / "part-000000000004.parquet"
+    part.write_bytes(part.read_bytes()[:-1])
+    assert repair(verify(str(output))).failed == ()
+    assert verify(str(output)).ok
+
+
+def test_a_set_that_is_done_needs_no_checkpoint_and_any_other_says_what_is_gone(run: Path, tmp_path: Path) -> None:
+    done, begun = tmp_path / "done", tmp_path / "begun"
+    make(claim_output(planned(run, done)))
+    make(claim_output(planned(run, begun)), parts=1)
+    copy = shutil.copytree(run / "checkpoints" / "step-000000001", tmp_path / "moved")
+    for folder in (run, done / "checkpoint", begun / "checkpoint"):  # as in outputs that were made before there were copies
+        shutil.rmtree(folder)
+    before = files(done)
+    assert claim_output(planned(run, done)).open_parts == []
+    assert files(done) == before
+    gone = rf"the checkpoint that {begun} was begun with is gone.*{run}/checkpoints/step-000000001: put it back"
+    with pytest.raises(ConfigError, match=gone):
+        planned(run, begun)
+    part = next((done / "data").iterdir())
+    part.write_bytes(b"")
+    with pytest.raises(ConfigError, match=r"is gone.*put it back"):
+        repair(verify(str(done)))
+    make(claim_output(planned(copy, begun)))
+    assert verify(str(begun)).ok
+
+
+def test_a_killed_copy_is_completed_and_one_of_another_checkpoint_removed(run: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    plan = claim_output(planned(run, output))
+    whole = files(output)
+    (Path(plan.checkpoint) / "checkpoint.json").unlink()
+    shutil.copytree(plan.checkpoint, output / "checkpoint" / "of-another")
+    assert claim_output(planned(run, output)).checkpoint == plan.checkpoint
+    assert files(output) == whole
+
+
+def test_an_output_whose_checkpoint_is_removed_before_it_is_claimed_can_begin_with_the_next(run: Path, tmp_path: Path) -> None:
+    plan = planned(run, tmp_path / "out")
+    save(run, 2)
+    (Path(plan.origin.checkpoint) / "unet" / "config.json").unlink()  # removing has begun
+    with pytest.raises(CorruptDataError, match="the file is missing"):
+        claim_output(plan)
+    make(claim_output(planned(run, tmp_path / "out")))
+    assert verify(str(tmp_path / "out")).ok
+
+
+def test_another_model_in_the_place_of_the_checkpoint_is_refused(run: Path, tmp_path: Path) -> None:
+    make(claim_output(planned(run, tmp_path / "out")), parts=1)
+    other = save(tmp_path / "other", 2)
+    shutil.rmtree(run / "checkpoints" / "step-000000001")
+    shutil.copytree(other, run / "checkpoints" / "step-000000001")
+    with pytest.raises(ResumeMismatch, match=r"generation\.checkpoint_digest"):
+        planned(run, tmp_path / "out")
