@@ -2,7 +2,7 @@
 
 from pipeline.storage import join, remove_partials
 
-_OF_A_SET = "data", "commits", "goals", "quarantine"
+_OF_A_SET = "data", "commits", "goals", "quarantine", "checkpoint"
 _OF_A_RUN = "checkpoints", "snapshots"
 
 
