@@ -75,11 +75,12 @@ def claim_output(plan: GeneratePlan) -> GeneratePlan:
     """
     c = plan.config
     samples = SampleSet(c.output)
+    samples.check(plan.run_spec())
     if plan.open_parts:
-        samples.check(plan.run_spec())
         plan = replace(plan, checkpoint=keep_checkpoint(c.output, plan.checkpoint, plan.spec.checkpoint_digest))
-    samples.open(plan.run_spec(), num_samples=c.num_samples)
+    # First where the checkpoint was found: a job killed in between would find a newer one next time, and be refused.
     plan.origin.write(c.output)
+    samples.open(plan.run_spec(), num_samples=c.num_samples)
     drop_other_copies(c.output, plan.spec.checkpoint_digest)
     samples.adopt()
     committed = samples.committed()

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline import storage
 from pipeline.checkpoints import save_model
 from pipeline.errors import ConfigError, CorruptDataError, ResumeMismatch
 from pipeline.generation import PartMaker
@@ -101,6 +102,43 @@ def test_a_killed_copy_is_completed_and_one_of_another_checkpoint_removed(run: P
     shutil.copytree(plan.checkpoint, output / "checkpoint" / "of-another")
     assert claim_output(planned(run, output)).checkpoint == plan.checkpoint
     assert files(output) == whole
+
+
+class Killed(Exception):
+    """What happens to a job after so many puts."""
+
+
+def killed_claim(run: Path, output: Path, puts: int, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Whether a job was killed while it claimed its output, after so many objects."""
+    put_once = storage.put_once
+    done = iter([True] * puts)
+
+    def put_some(url: str, data: bytes) -> bool:
+        if not next(done, False):
+            raise Killed
+        return put_once(url, data)
+
+    with monkeypatch.context() as killing:
+        killing.setattr(storage, "put_once", put_some)
+        try:
+            claim_output(planned(run, output))
+        except Killed:
+            return True
+    return False
+
+
+def test_a_job_killed_while_it_claims_goes_on_though_there_is_a_newer_checkpoint(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    puts = 0
+    while killed_claim(run, tmp_path / f"out-{puts}", puts, monkeypatch):
+        newer = save(run, 2)
+        begun = claim_output(planned(run, tmp_path / f"out-{puts}"))
+        assert len(list((tmp_path / f"out-{puts}" / "checkpoint").iterdir())) == 1
+        shutil.rmtree(newer)
+        make(begun)
+        puts += 1
+    assert puts > 5
 
 
 def test_an_output_whose_checkpoint_is_removed_before_it_is_claimed_can_begin_with_the_next(run: Path, tmp_path: Path) -> None:
