@@ -2,8 +2,8 @@
 
 Shards are plain tars, read as they are. `open_data` turns what a user typed into a `ShardIndex`; `read_samples` fetches any
 run of consecutive samples as one byte range; `decode_image` and `decode_label` make pixels and classes of their fields.
-`open_source` and `pack` go the other way. Inside: `tar_walk` (headers), `grouping` (members to samples), `offsets` and
-`index_file` (what is kept beside the shards), `jpeg` (the fast path of decoding).
+`open_source` and `pack` go the other way. Inside: `tar_walk` and `tar_header` (headers), `grouping` (members to samples),
+`offsets` and `index_file` (what is kept beside the shards), `jpeg` (the fast path of decoding).
 """
 
 from pipeline.shards.build import IndexedShard, build_index, found_shards, index_shard, join_shards
