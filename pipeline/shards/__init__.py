@@ -7,7 +7,7 @@ run of consecutive samples as one byte range; `decode_image` and `decode_label` 
 """
 
 from pipeline.shards.build import IndexedShard, build_index, found_shards, index_shard, join_shards
-from pipeline.shards.decode import decode_image, image_format
+from pipeline.shards.decode import DECODING_BYTES_PER_PIXEL, MAX_PIXELS, decode_image, image_format
 from pipeline.shards.fields import RawSample, decode_label, has_label, image_field
 from pipeline.shards.geometry import CENTER, Cut
 from pipeline.shards.index import DatasetMeta, MixedSource, ShardIndex, ShardInfo, sample_offsets
@@ -21,7 +21,9 @@ from pipeline.shards.urls import expand_shards
 
 __all__ = [
     "CENTER",
+    "DECODING_BYTES_PER_PIXEL",
     "INDEX_NAME",
+    "MAX_PIXELS",
     "PACKAGED",
     "Cut",
     "DatasetMeta",

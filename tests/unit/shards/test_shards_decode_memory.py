@@ -11,8 +11,9 @@ import pytest
 from PIL import Image, ImageOps
 
 from pipeline.errors import CorruptDataError
-from pipeline.shards import decode, decode_image
+from pipeline.shards import DECODING_BYTES_PER_PIXEL, decode, decode_image
 
+PROC = Path("/proc/self/clear_refs")
 PEAK = """
 import sys
 from pipeline.shards import decode_image
@@ -48,18 +49,30 @@ def _file(image: Image.Image, kind: str, **options: object) -> bytes:
     return buffer.getvalue()
 
 
-@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peaks are read from Linux' /proc")
+def _peak(tmp_path: Path, large: bytes) -> int:
+    """Bytes that decoding takes at its peak, in a process of its own."""
+    (tmp_path / "large").write_bytes(large)
+    (tmp_path / "small").write_bytes(_file(Image.new("RGBA", (8, 8)), "PNG"))
+    command = [sys.executable, "-c", PEAK, str(tmp_path / "large"), str(tmp_path / "small")]
+    done = subprocess.run(command, cwd=Path(__file__).parents[3], capture_output=True, text=True, check=True)
+    return int(done.stdout)
+
+
+@pytest.mark.skipif(not PROC.exists(), reason="peaks are read from Linux' /proc")
 @pytest.mark.parametrize("orientation", [1, 6])
 def test_a_transparent_picture_is_in_memory_twice_and_not_four_times(tmp_path: Path, orientation: int) -> None:
-    side = 3000
     exif = Image.Exif()
     exif[0x0112] = orientation
-    (tmp_path / "large.png").write_bytes(_file(Image.new("RGBA", (side, side), (9, 9, 9, 99)), "PNG", exif=exif.tobytes()))
-    (tmp_path / "small.png").write_bytes(_file(Image.new("RGBA", (8, 8)), "PNG"))
-    command = [sys.executable, "-c", PEAK, str(tmp_path / "large.png"), str(tmp_path / "small.png")]
-    done = subprocess.run(command, cwd=Path(__file__).parents[3], capture_output=True, text=True, check=True)
+    data = _file(Image.new("RGBA", (3000, 3000), (9, 9, 9, 99)), "PNG", exif=exif.tobytes())
     # 4 bytes a pixel while Pillow holds it, 3 for the result, and bands; 4 copies of 4 bytes would be 16 and more.
-    assert int(done.stdout) < 12 * side * side
+    assert _peak(tmp_path, data) < 12 * 3000**2
+
+
+@pytest.mark.skipif(not PROC.exists(), reason="peaks are read from Linux' /proc")
+@pytest.mark.parametrize("kind", ["JPEG2000", "WEBP", "GIF"])
+def test_decoding_takes_what_is_stated_and_no_more(tmp_path: Path, kind: str) -> None:
+    image = Image.effect_noise((500, 500), 60).convert("P" if kind == "GIF" else "RGBA").resize((2500, 2500))
+    assert _peak(tmp_path, _file(image, kind)) < (DECODING_BYTES_PER_PIXEL + 1) * 2500**2
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "1", "L", "RGB", "I;16"])
