@@ -15,6 +15,7 @@ from typing import Any
 
 import ray
 import torch.distributed as dist
+from ray import ObjectRef
 
 from pipeline.errors import ConfigError
 from pipeline.order import Cursor, Piece, row_slice
@@ -91,7 +92,7 @@ class Stream:
         # Every consumer starts as many, and none can begin before all of its own are placed.
         self._cpus = cpus_per_loader * fitting_cpus([(num_loaders * self.world_size, cpus_per_loader)], share_cpus)
         self._loaders = start_loaders(num_loaders, self._cpus, args)
-        self._starting = [loader.__ray_ready__.remote() for loader in self._loaders]
+        self._starting: list[ObjectRef] = [loader.__ray_ready__.remote() for loader in self._loaders]
         self._closed = False
 
     @property
