@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pipeline.errors import ConfigError, CorruptDataError, PermanentStorageError
 from pipeline.plans.flags import arguments, parse_flags
 from pipeline.plans.index_plan import plan_indexing
-from pipeline.runtime.console import say_table
+from pipeline.runtime.console import say_table, warn
 from pipeline.runtime.index_run import run_indexing
 from pipeline.runtime.job import OK, run_job
 from pipeline.runtime.session import ray_session
@@ -30,11 +30,14 @@ def main() -> int:
     """Indexes and reports; returns the exit code."""
     command = parse_flags(IndexCommand, arguments(), IndexCommand(), prog="index.py")
     plan = plan_indexing(command.shards, command.output, command.checksums)
+    if plan.warning:
+        warn(f"warning: {plan.warning}")
     with ray_session(), ProgressReporter("index", "shard") as reporter:
         try:
             index = run_indexing(plan, lambda done, all_: reporter.update(ProgressPoint(done=done, total=all_)))
         except (CorruptDataError, PermanentStorageError) as error:
             raise ConfigError(str(error)) from error  # the shards are the input, and nothing was written
+    plan.keep_replaced()
     url = save_index(index, plan.output)
     say_table(
         "Indexed",

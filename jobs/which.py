@@ -35,7 +35,7 @@ def main() -> int:
     """Lists and draws; returns the exit code."""
     default, rest = starting_config(arguments(), "which.py", from_run=True)
     command = parse_flags(WhichCommand, rest, WhichCommand(job=default), prog="which.py")
-    seen = seen_step(command.job, command.step)
+    seen = seen_step(command.job, command.step, columns=command.columns)
     say("row\tepoch\tsample\tlabel\tkey\tshard\toffset")
     for row in seen.rows:
         say(f"{row.row}\t{row.epoch}\t{row.sample}\t{row.label}\t{row.key}\t{row.uri}\t{row.offset}")

@@ -30,6 +30,21 @@ class Cursor:
             raise ConfigError(f"the saved position {self.samples_consumed} is not a multiple of the batch size {batch_size}")
         return self.samples_consumed // batch_size
 
+    @classmethod
+    def from_json(cls, values: object) -> "Cursor":
+        """Returns the cursor that `to_json` gave.
+
+        Raises:
+            ConfigError: It is none.
+        """
+        if isinstance(values, dict) and values.keys() == {"samples_consumed", "fingerprint"}:
+            consumed, fingerprint = values["samples_consumed"], values["fingerprint"]
+            if isinstance(consumed, int) and not isinstance(consumed, bool) and isinstance(fingerprint, str):
+                return cls(samples_consumed=consumed, fingerprint=fingerprint)
+        raise ConfigError(
+            f"got {values!r:.200}, expected a saved position: samples_consumed, a number, and fingerprint, a text"
+        )
+
     def to_json(self) -> dict[str, object]:
         """Returns the cursor as a JSON object."""
         return asdict(self)

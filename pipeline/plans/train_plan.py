@@ -18,6 +18,7 @@ from pipeline.plans.schedule_report import signal_warning
 from pipeline.plans.train_config import TrainConfig
 from pipeline.shards import ShardIndex, check_digest, decode_image, decode_label, image_field, open_data, read_samples
 from pipeline.stream import (
+    DECODING_BYTES,
     QUARANTINE_NAME,
     ImageSpec,
     check_budget,
@@ -91,6 +92,7 @@ class TrainPlan:
                 f"each about {memory.bytes_per_loader / 1e6:.1f} MB beyond the process itself; "
                 f"{memory.in_flight / 1e6:.1f} MB of batches in flight in all",
             ),
+            ("decoding", f"up to {DECODING_BYTES / 1e9:.1f} GB more in a loader, for the largest image that is not refused"),
         ]
 
     def _mixture(self) -> list[tuple[str, str]]:

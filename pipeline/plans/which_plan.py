@@ -8,6 +8,9 @@ from pipeline.plans.train_plan import image_spec
 from pipeline.shards import open_data, read_samples
 from pipeline.stream import BatchArrays, CorruptSample, SliceReader, make_order
 
+MAX_SAMPLES_SEEN = 2**60
+"""Beyond any run; rows are counted in 64 bits."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeenSample:
@@ -41,19 +44,23 @@ class SeenStep:
     """Samples that others stood in for."""
 
 
-def seen_step(config: TrainConfig, step: int) -> SeenStep:
+def seen_step(config: TrainConfig, step: int, *, columns: int = 1) -> SeenStep:
     """Returns what a step of a run was given, from the data and the configuration alone.
 
     Args:
         config: The run's configuration.
         step: The step as progress and the loss curve count them: the first is 1.
 
+        columns: Images a line of a picture of it.
+
     Raises:
-        ConfigError: There is no data, or no such step.
+        ConfigError: There is no data, no such step, or no such picture.
         StorageError: A shard could not be read.
     """
     if not config.data:
         raise ConfigError("--data is missing; expected a path or URL, or --run-dir of a run")
+    if columns < 1:
+        raise ConfigError(f"columns must be at least 1, got {columns}")
     if step < 1:
         raise ConfigError(f"step must be at least 1, got {step}; the first step of a run is 1")
     try:
@@ -61,6 +68,8 @@ def seen_step(config: TrainConfig, step: int) -> SeenStep:
     except CorruptDataError as error:
         raise ConfigError(str(error)) from error
     order = make_order(index, config.stream, config.seed)
+    if step * order.batch_size > MAX_SAMPLES_SEEN:
+        raise ConfigError(f"step must be at most {MAX_SAMPLES_SEEN // order.batch_size}, got {step}")
     damaged: list[CorruptSample] = []
     reader = SliceReader(index, order, image_spec(config), 0, order.batch_size, on_corrupt=damaged.append)
     try:

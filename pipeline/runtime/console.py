@@ -4,19 +4,25 @@ import dataclasses
 import json
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TextIO
 
 from pipeline import storage
 
 
 def say(text: str) -> None:
     """Prints a line of results."""
-    print(text, flush=True)
+    _print(text, sys.stdout)
 
 
 def warn(text: str) -> None:
     """Prints a line about something that went wrong or is worth knowing."""
-    print(text, file=sys.stderr, flush=True)
+    _print(text, sys.stderr)
+
+
+def _print(text: str, to: TextIO) -> None:
+    # Names of files and members are bytes, and need not be of the terminal's encoding; a name that is not is shown escaped.
+    encoding = to.encoding or "utf-8"
+    print(text.encode(encoding, "backslashreplace").decode(encoding), file=to, flush=True)
 
 
 def say_table(title: str, rows: Sequence[tuple[str, str]]) -> None:

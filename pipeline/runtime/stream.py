@@ -8,22 +8,28 @@ its rows of every global batch. Which samples a global batch holds depends on no
 number of consumers or loaders. See docs/own-loop.md.
 """
 
+import logging
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Any
 
 import ray
 import torch.distributed as dist
+from ray import ObjectRef
 
 from pipeline.errors import ConfigError
 from pipeline.order import Cursor, Piece, row_slice
 from pipeline.runtime.feed import BatchFeed
 from pipeline.runtime.loader import LoaderArgs, start_loaders
-from pipeline.runtime.session import connect
+from pipeline.runtime.session import connect, fitting_cpus
 from pipeline.shards import open_data
 from pipeline.storage import RangeCache
 from pipeline.stream import ImageSpec, StreamConfig, make_order
 from pipeline.training import Batch
+
+START_NOTICE_S = 10.0
+"""How long loaders may take to start before a warning says what they lack."""
+_log = logging.getLogger(__name__)
 
 
 class Stream:
@@ -38,6 +44,8 @@ class Stream:
         world_size: Number of consumers; None: that of torch.distributed where it is initialised, else 1.
         num_loaders: Loader actors for this consumer.
         cpus_per_loader: CPUs that Ray reserves for each.
+        share_cpus: Whether to reserve less where the cluster has too few CPUs for all consumers' loaders; else they wait for it
+            to grow.
         prefetch_batches: Batches asked for in advance.
         pin: Whether to put batches into page-locked memory, for asynchronous copies to CUDA.
         cache: Where loaders keep ranges on their nodes; None keeps none.
@@ -58,6 +66,7 @@ class Stream:
         world_size: int | None = None,
         num_loaders: int = 1,
         cpus_per_loader: float = 1.0,
+        share_cpus: bool = True,
         prefetch_batches: int = 4,
         pin: bool = False,
         cache: RangeCache | None = None,
@@ -80,7 +89,11 @@ class Stream:
         if not ray.is_initialized():
             connect()
         args = LoaderArgs(name=f"stream-{self.rank}", index=index, order=self._order, image=image, cache=cache)
-        self._loaders = start_loaders(num_loaders, cpus_per_loader, args)
+        # Every consumer starts as many, and none can begin before all of its own are placed.
+        self._cpus = cpus_per_loader * fitting_cpus([(num_loaders * self.world_size, cpus_per_loader)], share_cpus)
+        self._loaders = start_loaders(num_loaders, self._cpus, args)
+        self._starting: list[ObjectRef] = [loader.__ray_ready__.remote() for loader in self._loaders]
+        self._closed = False
 
     @property
     def epoch(self) -> int:
@@ -96,11 +109,16 @@ class Stream:
 
         Every batch is full: where the number of samples is no multiple of the batch size, the last batch of an epoch takes its
         last rows from the next epoch (`batch.epochs` tells), which then begins with the samples that are left.
+
+        Raises:
+            ConfigError: The stream is closed.
         """
         end = self._first_step(self.epoch + 1)
         while self._step < end:
+            self._check_open()
             if self._feed is None:
                 self._feed = self._open()
+                self._say_who_is_missing()
             batch = next(self._feed)
             self._step += 1  # before the batch is used: a state saved in the loop's body counts it
             yield batch
@@ -114,13 +132,15 @@ class Stream:
 
         Raises:
             ResumeMismatch: The position belongs to other data, another seed or another order.
+            ConfigError: It is no position, or the stream is closed.
         """
-        self._step = Cursor(**state).step(self.batch_size, self._fingerprint)
+        self._check_open()
+        self._step = Cursor.from_json(state).step(self.batch_size, self._fingerprint)
         self._feed = None
 
     def close(self) -> None:
         """Ends the loaders, when they are through with what they were asked for; they also end with this process."""
-        self._feed = None
+        self._feed, self._closed, self._starting = None, True, []
         for loader in self._loaders:
             loader.__ray_terminate__.remote()  # a kill would be reported as tasks that failed
         self._loaders = []
@@ -134,6 +154,25 @@ class Stream:
     def _first_step(self, epoch: int) -> int:
         """The first batch that begins in an epoch."""
         return -(-epoch * self._order.num_samples // self.batch_size)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ConfigError("the stream is closed, expected one that is open: its loaders have ended")
+
+    def _say_who_is_missing(self) -> None:
+        """Waits a while for loaders to start, once, and says what those lack that do not; without it that is a silent hang."""
+        starting, self._starting = self._starting, []
+        if not starting:
+            return
+        _, pending = ray.wait(starting, num_returns=len(starting), timeout=START_NOTICE_S)
+        if pending:
+            free = float(ray.available_resources().get("CPU", 0.0))
+            wanted = len(pending) * self._cpus
+            _log.warning(
+                "%d of %d loaders have not started after %.0f s: they need %g CPUs each, %g in all, and %g are free "
+                "(%g missing); lower num_loaders or cpus_per_loader, or wait for the cluster to grow",
+                *(len(pending), len(starting), START_NOTICE_S, self._cpus, wanted, free, max(0.0, wanted - free)),
+            )
 
     def _open(self) -> BatchFeed:
         return BatchFeed(
@@ -158,6 +197,7 @@ def stream(
     world_size: int | None = None,
     num_loaders: int = 1,
     cpus_per_loader: float = 1.0,
+    share_cpus: bool = True,
     prefetch_batches: int = 4,
     pin: bool = False,
     cache: RangeCache | None = None,
@@ -185,6 +225,7 @@ def stream(
         world_size=world_size,
         num_loaders=num_loaders,
         cpus_per_loader=cpus_per_loader,
+        share_cpus=share_cpus,
         prefetch_batches=prefetch_batches,
         pin=pin,
         cache=cache,

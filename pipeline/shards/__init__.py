@@ -2,12 +2,12 @@
 
 Shards are plain tars, read as they are. `open_data` turns what a user typed into a `ShardIndex`; `read_samples` fetches any
 run of consecutive samples as one byte range; `decode_image` and `decode_label` make pixels and classes of their fields.
-`open_source` and `pack` go the other way. Inside: `tar_walk` (headers), `grouping` (members to samples), `offsets`,
-`digests` and `index_file` (what is kept beside the shards), `jpeg` (the fast path of decoding).
+`open_source` and `pack` go the other way. Inside: `tar_walk` and `tar_header` (headers), `grouping` (members to samples),
+`offsets`, `digests` and `index_file` (what is kept beside the shards), `jpeg` (the fast path of decoding).
 """
 
 from pipeline.shards.build import IndexedShard, build_index, found_shards, index_shard, join_shards
-from pipeline.shards.decode import decode_image, image_format
+from pipeline.shards.decode import DECODING_BYTES_PER_PIXEL, MAX_PIXELS, decode_image, image_format
 from pipeline.shards.fields import RawSample, check_digest, decode_label, has_label, image_field
 from pipeline.shards.geometry import CENTER, Cut
 from pipeline.shards.index import DatasetMeta, MixedSource, ShardIndex, ShardInfo, sample_offsets
@@ -22,7 +22,9 @@ from pipeline.shards.urls import expand_shards
 
 __all__ = [
     "CENTER",
+    "DECODING_BYTES_PER_PIXEL",
     "INDEX_NAME",
+    "MAX_PIXELS",
     "MAX_READS",
     "PACKAGED",
     "Cut",

@@ -5,18 +5,23 @@ are not opened.
 """
 
 import io
+import warnings
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
 from pipeline.errors import CorruptDataError
 from pipeline.shards.geometry import CENTER, Cut, cut_square, short_side_needed
-from pipeline.shards.jpeg import decode_jpeg, is_jpeg, jpeg_header, jpeg_size, upright
+from pipeline.shards.jpeg import as_stored, decode_jpeg, is_jpeg, jpeg_header, jpeg_size, tiff_orientation, upright
 from pipeline.shards.png import decode_png, png_size
 
 MAX_PIXELS = 89_478_485
 """Largest image decoded (a quarter GiB of RGB): a small file that claims more is taken for a decompression bomb."""
+
+DECODING_BYTES_PER_PIXEL = 28
+"""What decoding takes at most, measured: JPEG 2000 22 and 28, WebP 16, all others 7 to 12, and next to nothing where a JPEG is
+shown much smaller than it is."""
 
 FORMATS = ("PNG", "JPEG", "WEBP", "PPM", "BMP", "TIFF", "GIF", "AVIF", "JPEG2000")
 """Formats that are opened, by Pillow's names."""
@@ -24,8 +29,12 @@ FORMATS = ("PNG", "JPEG", "WEBP", "PPM", "BMP", "TIFF", "GIF", "AVIF", "JPEG2000
 BACKGROUND = 255
 """Transparent pixels show white: black drawings on nothing, the common case, stay visible."""
 
-# libjpeg's strict mode also refuses stray bytes between markers, which every reader passes over and which cost no pixel.
-_HARMLESS = "extraneous bytes before marker"
+# libjpeg's strict mode also refuses what it only remarks on, which every reader passes over and which costs no pixel.
+_REMARKS = ("extraneous bytes before marker", "unknown JFIF revision", "Unknown Adobe color transform")
+_BAND_PIXELS = 1 << 20
+_ORIENTATION_TAG = 0x0112
+# Pillow looks into EXIF on opening. Many cameras' tables are damaged somewhere, and a line about each would drown a log.
+warnings.filterwarnings("ignore", "Corrupt EXIF data", UserWarning)
 
 
 def decode_image(
@@ -65,7 +74,7 @@ def decode_image(
     into = out if cut == CENTER else None
     pixels = _decode_jpeg(view, channels, least, into, uri, offset) if is_jpeg(view) else _decode_png(view, channels)
     if pixels is None:
-        pixels = _pixels(_open(view, uri, offset), channels, uri, offset)
+        pixels = _pixels(_open(view, uri, offset), channels, least, uri, offset)
     if size is not None and pixels is not out and (cut != CENTER or pixels.shape[:2] != (size, size)):
         pixels = cut_square(pixels, size, cut)
     if out is None:
@@ -94,7 +103,7 @@ def image_format(data: bytes | memoryview, *, uri: str = "<bytes>", offset: int 
 def _decode_jpeg(
     view: memoryview, channels: int, least: int | None, out: NDArray[np.uint8] | None, uri: str, offset: int | None
 ) -> NDArray[np.uint8] | None:
-    # None when the file is sound but not for this decoder: CMYK, or harmless stray bytes.
+    # None when the file is for Pillow: CMYK, or libjpeg has a remark on it. Pillow still refuses what is cut.
     try:
         height, width, components, orientation = jpeg_header(view)
         if not height or components not in (1, 3):
@@ -108,7 +117,7 @@ def _decode_jpeg(
             return out
         return upright(decode_jpeg(view, channels, least), orientation)
     except (ValueError, KeyError) as error:  # simplejpeg looks up the coding that a damaged header claims
-        if _HARMLESS in str(error):
+        if any(remark in str(error) for remark in _REMARKS):
             return None
         raise CorruptDataError(f"damaged JPEG: {error}", uri, offset) from None
 
@@ -146,25 +155,49 @@ def _check_pixels(width: int, height: int, uri: str, offset: int | None) -> None
         raise CorruptDataError(f"image of {width}x{height} pixels, at most {MAX_PIXELS} are decoded", uri, offset)
 
 
-def _pixels(image: Image.Image, channels: int, uri: str, offset: int | None) -> NDArray[np.uint8]:
-    kind = image.format
+def _pixels(image: Image.Image, channels: int, least: int | None, uri: str, offset: int | None) -> NDArray[np.uint8]:
+    """uint8 [H, W, channels], upright. Full-size pictures in memory are the decoded one and the result, and no others."""
     try:
+        if least is not None:
+            image.draft(None, (least, least))  # a JPEG comes back smaller, as from `decode_jpeg`
         image.load()
-        image = ImageOps.exif_transpose(image)
-        if image.mode.startswith("I"):
-            image = _upper_byte(image)
-        elif image.mode == "F":
+        if image.mode == "F":
             raise ValueError("floating-point pixels have no agreed range")
-        if image.has_transparency_data:
-            alpha = image.convert("RGBA")
-            image = Image.new("RGBA", alpha.size, (BACKGROUND,) * 3 + (255,))
-            image.alpha_composite(alpha)
-        pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"))
+        orientation = _orientation(image)
+        width, height = image.size
+        pixels = np.empty((width, height, channels) if orientation >= 5 else (height, width, channels), np.uint8)
+        stored = as_stored(pixels, orientation)
+        rows = max(1, _BAND_PIXELS // width)
+        for top in range(0, height, rows):
+            band = image if rows >= height else image.crop((0, top, width, min(top + rows, height)))
+            stored[top : top + rows] = _plain(band, channels)
     except MemoryError:
         raise
     except Exception as error:  # as in _open: decoders of damaged bytes raise anything
-        raise CorruptDataError(f"damaged {kind}: {error}", uri, offset) from error
-    return pixels[:, :, None] if channels == 1 else pixels
+        raise CorruptDataError(f"damaged {image.format}: {error}", uri, offset) from error
+    return pixels
+
+
+def _plain(image: Image.Image, channels: int) -> NDArray[np.uint8]:
+    """uint8 [H, W, channels] of 8 bits and nothing transparent."""
+    if image.mode.startswith("I"):
+        image = _upper_byte(image)
+    if image.has_transparency_data:
+        alpha = image.convert("RGBA")
+        image = Image.new("RGBA", alpha.size, (BACKGROUND,) * 3 + (255,))
+        image.alpha_composite(alpha)
+    return np.asarray(image.convert("L" if channels == 1 else "RGB")).reshape(image.height, image.width, channels)
+
+
+def _orientation(image: Image.Image) -> int:
+    # EXIF of its own goes through our reader, which neither stumbles over damage nor warns of it.
+    if isinstance(exif := image.info.get("exif"), bytes):
+        return tiff_orientation(memoryview(exif.removeprefix(b"Exif\0\0")))
+    try:
+        found = image.getexif().get(_ORIENTATION_TAG, 1)  # a tag of TIFF, text in PNG, XMP
+    except Exception:  # noqa: BLE001 (it raises anything; a damaged table must not cost the picture)
+        return 1
+    return found if found in range(1, 9) else 1
 
 
 def _upper_byte(image: Image.Image) -> Image.Image:

@@ -130,7 +130,7 @@ def _json_label(sample: RawSample) -> object:
         return None
     try:
         content = json.loads(bytes(sample.fields["json"]))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # the latter: nested too deeply
         raise CorruptDataError(f"sample {sample.key!r} has a damaged json field: {error}", sample.uri, sample.offset) from None
     return content.get("label") if isinstance(content, dict) else None
 

@@ -4,10 +4,11 @@ Written: `{"__kind__": "wids-shard-index-v1", "wids_version": 1, "name": ..., "s
 "md5sum"}], "meta": {"class_names", "num_samples", "image_shape"}, "offsets": "index.offsets.npy", "digests":
 "index.xxh3.npy"}`, shard URLs relative to the index where they lie below it, so that a data set can be moved as a folder. The
 last three keys are this project's, and `digests` is there only where checksums are known; an index made by webdataset's own
-tool lacks them and is read just as well.
+tool lacks them, and may lack all of a shard but `url` and `nsamples`; it is read just as well.
 """
 
 import json
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 import numpy as np
@@ -18,7 +19,7 @@ from pipeline.errors import ConfigError, CorruptDataError
 from pipeline.shards.digests import DIGESTS_NAME, encode_digests
 from pipeline.shards.index import DatasetMeta, ShardIndex, ShardInfo, sample_digests, sample_offsets
 from pipeline.shards.offsets import SidecarOffsets, WalkedOffsets
-from pipeline.shards.places import base_name, folder_of, relative, resolve
+from pipeline.shards.places import base_name, folder_of, look_up, relative, resolve
 from pipeline.shards.sidecar import encode_sidecar
 from pipeline.shards.versions import save_versions
 
@@ -39,7 +40,7 @@ class _Shard(BaseModel):
     model_config = ConfigDict(strict=True)
     url: str
     nsamples: Annotated[int, Field(ge=1)]
-    filesize: Annotated[int, Field(ge=1)]
+    filesize: Annotated[int, Field(ge=1)] | None = None  # the format leaves it open
     md5sum: str | None = None
     members: str | None = None
 
@@ -64,13 +65,13 @@ class _IndexFile(BaseModel):
 
 
 def load_index(url: str) -> ShardIndex:
-    """The data set that an index file describes; the shards themselves are not looked at.
+    """The data set that an index file describes; shards are looked up only where the file does not say their sizes.
 
     Args:
         url: The JSON file: written by `save_index`, or by webdataset's `wids-index create`.
 
     Raises:
-        ConfigError: The index joins several data sets, which this reader does not.
+        ConfigError: The index joins several data sets, which this reader does not, or a shard of unknown size is missing.
         CorruptDataError: The file is no `wids` index.
         StorageError: It could not be read.
     """
@@ -80,14 +81,16 @@ def load_index(url: str) -> ShardIndex:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise CorruptDataError(f"not a shard index of kind {KIND!r}: {where}: {first['msg']}", url) from None
+        raise CorruptDataError(
+            f"not a shard index of kind {KIND!r}: {where}: {first['msg']}; jobs/index.py makes one", url
+        ) from None
     if found.datasets:
         raise ConfigError(f"got an index of {len(found.datasets)} joined data sets, expected one 'shardlist', in {url}")
     folder = folder_of(url)
     base = folder if found.base is None else resolve(folder, found.base)
     shards = tuple(
-        ShardInfo(url=resolve(base, shard.url), num_samples=shard.nsamples, size_bytes=shard.filesize, digest=_digest(shard))
-        for shard in found.shardlist
+        ShardInfo(url=at, num_samples=shard.nsamples, size_bytes=size, digest=_digest(shard))
+        for shard, (at, size) in zip(found.shardlist, _places(found.shardlist, base, url), strict=True)
     )
     meta = DatasetMeta(class_names=tuple(found.meta.class_names), image_shape=found.meta.image_shape)
     name = found.name or base_name(folder)
@@ -168,6 +171,20 @@ def encode_index(index: ShardIndex, folder: str) -> dict[str, bytes]:
         **({"digests": DIGESTS_NAME} if DIGESTS_NAME in files else {}),
     }
     return {**files, INDEX_NAME: (json.dumps(content, indent=1) + "\n").encode()}
+
+
+def _places(shards: list[_Shard], base: str, index_url: str) -> Iterator[tuple[str, int]]:
+    """Yields (URL, size in bytes) of every shard, the sizes from the store where the index does not have them."""
+    urls = [resolve(base, shard.url) for shard in shards]
+    unsized = [url for url, shard in zip(urls, shards, strict=True) if shard.filesize is None]
+    looked_up = dict(zip(unsized, look_up(unsized), strict=True))
+    for url, shard in zip(urls, shards, strict=True):
+        if shard.filesize is not None:
+            yield url, shard.filesize
+        elif (info := looked_up[url]) is None:
+            raise ConfigError(f"got {index_url}, whose shard {url} is missing")
+        else:
+            yield url, info.size
 
 
 def _digest(shard: _Shard) -> str:

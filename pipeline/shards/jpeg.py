@@ -51,7 +51,7 @@ def jpeg_header(data: memoryview) -> JpegHeader:
         if marker in _FRAMES and at + 10 <= len(data):
             height, width, components = _frame(data, at + 5)
         elif marker == _APP1 and not orientation and data[at + 4 : at + 10] == b"Exif\0\0":
-            orientation = _tiff_orientation(data[at + 10 : at + 2 + length])
+            orientation = tiff_orientation(data[at + 10 : at + 2 + length])
         at += 2 + length
     return JpegHeader(height, width, components, orientation or 1)
 
@@ -92,7 +92,12 @@ def decode_jpeg(
     )
 
 
-def _tiff_orientation(tiff: memoryview) -> int:
+def tiff_orientation(tiff: memoryview) -> int:
+    """How the camera was held, 1 (upright) to 8, from a block of EXIF; 1 where that does not tell.
+
+    Args:
+        tiff: The block, from its byte-order mark on.
+    """
     # EXIF is a TIFF header and a table of 12-byte entries. Read here and not by Pillow, which warns of the many cameras'
     # tables that are damaged elsewhere; a damaged table must not cost the picture.
     mark = bytes(tiff[:2])
@@ -124,3 +129,13 @@ def upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
     if orientation in (3, 4, 7, 8):
         pixels = pixels[::-1]
     return pixels
+
+
+def as_stored(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    """The picture as it lies in its file, a view: `upright` the other way.
+
+    Args:
+        pixels: uint8 [H, W, C], upright.
+        orientation: EXIF orientation, 1 to 8.
+    """
+    return upright(pixels, {6: 8, 8: 6}.get(orientation, orientation))

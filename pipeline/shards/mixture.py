@@ -25,7 +25,7 @@ def is_mixture(url: str) -> bool:
         return False
     try:
         content = json.loads(storage.read_bytes(url))
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return isinstance(content, dict) and "mixture" in content
 
@@ -47,9 +47,10 @@ def load_mixture(url: str) -> list[tuple[str, str, int]]:
         StorageError: It could not be read.
     """
     try:
-        mixture = json.loads(storage.read_bytes(url), parse_float=Fraction)["mixture"]
+        text = storage.read_bytes(url)
+        mixture = json.loads(text, parse_float=Fraction, parse_constant=_no_number, object_pairs_hook=_each_once)["mixture"]
         weights = {name: Fraction(weight) for name, weight in mixture.items() if not isinstance(weight, str | bool)}
-    except (ValueError, OverflowError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, OverflowError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ConfigError(f"{_EXPECTED}, got {error!r}, in {url}") from None
     if len(weights) < 2 or len(weights) != len(mixture) or min(weights.values()) <= 0:
         raise ConfigError(f"{_EXPECTED}, got {json.dumps(mixture, default=float)}, in {url}")
@@ -88,3 +89,16 @@ def mixed(parts: Sequence[tuple[str, int, ShardIndex]], name: str) -> ShardIndex
         meta=DatasetMeta(class_names=classes.pop() if classes else (), image_shape=shapes.pop() if len(shapes) == 1 else None),
         sources=tuple(MixedSource(name=part, num_shards=len(index.shards), weight=weight) for part, weight, index in parts),
     )
+
+
+def _no_number(name: str) -> float:
+    raise ValueError(f"{name} is no weight")
+
+
+def _each_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """A JSON object, of which a plain reader would keep the last of two equal keys and say nothing."""
+    names = [name for name, _ in pairs]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(f"{twice!r} is named twice")
+    return dict(pairs)

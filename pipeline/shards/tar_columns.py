@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.shards.tar_walk import BLOCK_BYTES
+from pipeline.shards.tar_header import BLOCK_BYTES
 
 _OCTAL_DIGITS = 11
 _WEIGHTS = 8 ** np.arange(_OCTAL_DIGITS - 1, -1, -1, dtype=np.int64)

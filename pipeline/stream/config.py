@@ -67,6 +67,16 @@ class ImageSpec:
     flip: bool = False
     """Whether half of the images are mirrored."""
 
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise ConfigError(f"size must be at least 1 pixel, got {self.size}")
+        if self.channels not in (1, 3):
+            raise ConfigError(f"channels must be 1 or 3, got {self.channels}")
+        if self.num_classes < 0:
+            raise ConfigError(f"num_classes must be at least 0, got {self.num_classes}")
+        if not 0 < self.crop_min <= 1:
+            raise ConfigError(f"crop_min must be above 0 and at most 1, got {self.crop_min}")
+
     @property
     def shape(self) -> tuple[int, int, int]:
         """Height, width and channels of a decoded image."""

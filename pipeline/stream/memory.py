@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 
 from pipeline.order import Order, pieces
-from pipeline.shards import ShardIndex
+from pipeline.shards import DECODING_BYTES_PER_PIXEL, MAX_PIXELS, ShardIndex
 from pipeline.stream.config import ImageSpec
 
 HANDOVER_BYTES = 16 * 2**20
 """What a loader hands over with one answer, at least, where batches are small: every answer costs about a millisecond."""
+DECODING_BYTES = DECODING_BYTES_PER_PIXEL * MAX_PIXELS
+"""What a loader takes on top of all that while it decodes the largest image that is not refused; it decodes one at a time."""
 MOST_BATCHES = 64
 """The most batches with one answer."""
 
@@ -33,7 +35,10 @@ def calls_in_flight(prefetch: int, most: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class LoaderMemory:
-    """Memory beyond that of the process itself, in bytes; of the loader that takes most."""
+    """Memory beyond that of the process itself, in bytes; of the loader that takes most.
+
+    The image that is being decoded comes on top, see `DECODING_BYTES`: how large images are is not known beforehand.
+    """
 
     encoded: int
     """Encoded samples of the windows at hand and of the next ones, where samples are of average size."""
@@ -44,7 +49,7 @@ class LoaderMemory:
 
     @property
     def bytes_per_loader(self) -> int:
-        """All of it."""
+        """All of it, but for the image that is being decoded."""
         return self.encoded + self.decoded
 
 

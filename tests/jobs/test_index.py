@@ -34,8 +34,11 @@ def test_shards_are_indexed_and_changes_refused(alone: Place, shards: Path, job_
     assert refused.code == 2
     assert "written again after it was indexed" in refused.error_line()
     assert "shard-000002.tar" in refused.error_line()
+    (data / "index.json").write_text('{"trunc')
     again = alone.run("index.py", "--shards", data, "--checksums")
     assert again.code == 0, again
+    assert "warning: not a shard index" in again.err
+    assert (data / "index.json.replaced").read_text() == '{"trunc'
     assert "one a sample" in again.out
     assert open_data(str(data)).fingerprint() == index.fingerprint()
     assert (data / "index.xxh3.npy").stat().st_size == (shards / "index.xxh3.npy").stat().st_size

@@ -11,6 +11,7 @@ from ray.cluster_utils import Cluster
 from ray_processes import actor_pids, asked_pids, rss_bytes
 
 from pipeline.errors import ConfigError, CorruptDataError, ResumeMismatch
+from pipeline.runtime import stream as module
 from pipeline.runtime.stream import stream
 from pipeline.shards import open_data
 from pipeline.stream import ImageSpec, StreamConfig, loader_memory, make_order
@@ -107,6 +108,36 @@ def test_a_position_of_another_order_is_refused(digits: str):
         state = source.state_dict()
         with stream(digits, IMAGE, CONFIG, seed=2, cpus_per_loader=0.1) as other, pytest.raises(ResumeMismatch, match="order"):
             other.load_state_dict(state)
+
+
+def test_more_loaders_than_cpus_share_them(digits: str):
+    with stream(digits, IMAGE, CONFIG, seed=1, cpus_per_loader=0.1) as source:
+        whole = list(source)
+    with stream(digits, IMAGE, CONFIG, seed=1, num_loaders=4) as source:  # 4 CPUs asked for, 2 there
+        for batch, expected in zip(source, whole, strict=True):
+            assert batch.samples.equal(expected.samples)
+
+
+def test_loaders_that_cannot_start_are_named(digits: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture):
+    monkeypatch.setattr(module, "START_NOTICE_S", 3.0)
+    with stream(digits, IMAGE, CONFIG, num_loaders=2, cpus_per_loader=50, share_cpus=False) as source:
+        source._feed = source._open()
+        source._say_who_is_missing()
+    assert "2 of 2 loaders have not started after 3 s: they need 50 CPUs each, 100 in all" in caplog.text
+    assert "missing" in caplog.text
+
+
+def test_what_is_no_position_and_a_closed_stream_are_refused(digits: str):
+    with stream(digits, IMAGE, CONFIG, seed=1, cpus_per_loader=0.1) as source:
+        state = source.state_dict()
+        for wrong in (None, {"epoch": 1}, {**state, "samples_consumed": "36"}, {**state, "more": 1}):
+            with pytest.raises(ConfigError, match="expected a saved position"):
+                source.load_state_dict(wrong)  # type: ignore[arg-type]
+        source.load_state_dict(state)
+    with pytest.raises(ConfigError, match="the stream is closed"):
+        source.load_state_dict(state)
+    with pytest.raises(ConfigError, match="the stream is closed"):
+        next(iter(source))
 
 
 def test_mistakes_are_named(digits: str):

@@ -31,6 +31,7 @@ def test_a_plan_describes_the_job_and_writes_nothing(data: str, tmp_path: Path, 
     workers = preset(name).workers
     assert told["workers"] == f"{workers.num_workers} trainers, {workers.num_loaders} loaders"
     assert told["model"].startswith(f"{preset(name).model.family_name}, {num_parameters(preset(name).model):,} parameters")
+    assert told["decoding"].startswith("up to 2.5 GB more in a loader")
     assert all(text and "\n" not in text for text in told.values())
     assert not (tmp_path / "run").exists()
 

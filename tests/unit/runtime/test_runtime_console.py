@@ -1,6 +1,8 @@
 """What a job says at its end: tables, outcomes, one line for a mistake, and the exit code."""
 
+import io
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import ConfigError, CorruptDataError, PermanentStorageError, ResumeMismatch
-from pipeline.runtime.console import say_table, write_summary
+from pipeline.runtime.console import say, say_table, warn, write_summary
 from pipeline.runtime.job import run_job
 
 
@@ -17,6 +19,16 @@ def test_a_table_lines_up_and_never_wraps(capsys: pytest.CaptureFixture[str]) ->
     say_table("Title", [("one", "1"), ("longer name", long_path), ("", "more")])
     lines = capsys.readouterr().out.splitlines()
     assert lines == ["Title", "  one          1", f"  longer name  {long_path}", "               more"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1"])
+def test_names_that_the_terminal_cannot_show_are_escaped(monkeypatch: pytest.MonkeyPatch, encoding: str) -> None:
+    for stream, show in (("stdout", say), ("stderr", warn)):
+        raw = io.BytesIO()
+        monkeypatch.setattr(sys, stream, io.TextIOWrapper(raw, encoding))
+        show("na\udcefve \u4e2d")
+        shown = raw.getvalue().decode(encoding)
+        assert shown == "na\\udcefve \u4e2d\n" if encoding == "utf-8" else shown == "na\\udcefve \\u4e2d\n"
 
 
 @dataclass(frozen=True)

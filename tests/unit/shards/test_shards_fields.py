@@ -79,3 +79,9 @@ def test_a_missing_label_is_named_with_the_fields_present(fields: dict[str, byte
 def test_a_label_that_is_none_is_corrupt(fields: dict[str, bytes]) -> None:
     with pytest.raises(CorruptDataError, match=r"'cat/01' has .*\(s\.tar at byte 512\)"):
         decode_label(_sample(**fields))
+
+
+def test_json_that_is_nested_without_end_is_damage_and_no_crash() -> None:
+    for read in (decode_label, has_label):
+        with pytest.raises(CorruptDataError, match="damaged json field"):
+            read(_sample(json=b"[" * 200_000))

@@ -235,13 +235,28 @@ def test_a_missing_sidecar_is_named(shard_folder: Path) -> None:
         ({"shardlist": []}, "shardlist"),
         ({"shardlist": [{"url": "train-000.tar", "nsamples": 0, "filesize": 10}]}, r"shardlist\.0\.nsamples"),
         ({"shardlist": [{"url": "train-000.tar", "nsamples": "7", "filesize": 10}]}, r"shardlist\.0\.nsamples"),
-        ({"shardlist": [{"url": "train-000.tar", "nsamples": 7}]}, r"shardlist\.0\.filesize"),
+        ({"shardlist": [{"url": "train-000.tar", "nsamples": 7, "filesize": 0}]}, r"shardlist\.0\.filesize"),
     ],
 )
 def test_a_damaged_index_is_refused(shard_folder: Path, change: dict[str, object], problem: str) -> None:
     content = json.loads(WIDS_INDEX % _sizes(shard_folder)) | change
     (shard_folder / "index.json").write_text(json.dumps(content))
     with pytest.raises(CorruptDataError, match=rf"not a shard index.*{problem}.*index\.json"):
+        open_data(str(shard_folder))
+
+
+def test_sizes_that_an_index_leaves_out_are_looked_up(shard_folder: Path) -> None:
+    full = json.loads(WIDS_INDEX % _sizes(shard_folder))
+    (shard_folder / "index.json").write_text(json.dumps(full))
+    expected = open_data(str(shard_folder))
+    for shard in full["shardlist"][1:]:
+        del shard["filesize"]
+    (shard_folder / "index.json").write_text(json.dumps(full))
+    found = open_data(str(shard_folder))
+    assert (found.shards, found.fingerprint()) == (expected.shards, expected.fingerprint())
+    full["shardlist"][-1]["url"] = "train-009.tar"
+    (shard_folder / "index.json").write_text(json.dumps(full))
+    with pytest.raises(ConfigError, match=r"index\.json, whose shard .*train-009\.tar is missing"):
         open_data(str(shard_folder))
 
 

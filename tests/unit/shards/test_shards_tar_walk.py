@@ -127,14 +127,6 @@ def test_what_is_no_tar_is_refused_at_byte_0(data: bytes) -> None:
         list(walk_tar(data, "t.tar"))
 
 
-def test_joined_archives_are_refused_and_padding_is_not(make_tar) -> None:
-    one, two = make_tar([("a.png", b"1")]), make_tar([("b.png", b"2")])
-    with pytest.raises(CorruptDataError, match="joined archives"):
-        list(walk_tar(one + two, "t.tar"))
-    assert len(list(walk_tar(one + bytes(100_000), "t.tar"))) == 1
-    assert len(list(walk_tar(one + b"junk" * 300, "t.tar"))) == 1
-
-
 def test_sparse_members_are_refused() -> None:
     header = bytearray(tarfile.TarInfo("s.bin").tobuf(tarfile.GNU_FORMAT))
     header[156:157] = b"S"

@@ -91,3 +91,27 @@ def test_a_mixture_of_mixtures_is_refused(home: Path) -> None:
     inner = mixture(home, digits=1, numbers=2)
     with pytest.raises(ConfigError, match="inside the mixture"):
         open_data(mixture(home, **{inner: 1, "digits": 1}))
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('{"mixture": {"digits": Infinity, "numbers": 1}}', "Infinity is no weight"),
+        ('{"mixture": {"digits": NaN, "numbers": 1}}', "NaN is no weight"),
+        ('{"mixture": {"digits": 1, "numbers": 1, "digits": 3}}', "'digits' is named twice"),
+    ],
+)
+def test_weights_that_are_none_and_a_data_set_named_twice_are_refused(home: Path, text: str, problem: str) -> None:
+    path = home / "wrong.json"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=problem):
+        open_data(str(path))
+
+
+@pytest.mark.parametrize(
+    ("values", "problem"),
+    [({"size": 0}, "size must be"), ({"channels": 2}, "channels must be 1 or 3, got 2"), ({"num_classes": -1}, "num_classes")],
+)
+def test_images_that_cannot_be_made_are_refused(values: dict[str, int], problem: str) -> None:
+    with pytest.raises(ConfigError, match=problem):
+        ImageSpec(**{"size": 8, "channels": 1, "num_classes": 10, **values})  # pyright: ignore[reportArgumentType]
