@@ -50,7 +50,7 @@ def load_mixture(url: str) -> list[tuple[str, str, int]]:
         text = storage.read_bytes(url)
         mixture = json.loads(text, parse_float=Fraction, parse_constant=_no_number, object_pairs_hook=_each_once)["mixture"]
         weights = {name: Fraction(weight) for name, weight in mixture.items() if not isinstance(weight, str | bool)}
-    except (ValueError, OverflowError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ConfigError(f"{_EXPECTED}, got {error!r}, in {url}") from None
     if len(weights) < 2 or len(weights) != len(mixture) or min(weights.values()) <= 0:
         raise ConfigError(f"{_EXPECTED}, got {json.dumps(mixture, default=float)}, in {url}")

@@ -74,7 +74,6 @@ def test_the_fingerprint_moves_with_the_weights(home: Path) -> None:
         ({"mixture": {"digits": 1, "numbers": "2"}}, "weights above 0"),
         ({"mixture": {"digits": 1, "numbers": None}}, "weights above 0"),
         ({"mixture": {"digits": 1, "numbers": 1.23456789012}}, "more than 9 digits"),
-        ({"mixture": {"digits": 1, "numbers": float("inf")}}, "got OverflowError"),
         ({"mixture": {"digits": 1, "wrong.json": 1}}, r"got the mixture wrong\.json inside the mixture wrong\.json"),
         ({"mixture": {"digits": 1, "nowhere": 1}}, "there is no .*nowhere"),
     ],
