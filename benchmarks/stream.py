@@ -96,7 +96,7 @@ class Pictures:
 
 
 KINDS = (
-    Pictures(name="JPEG 256x256", extension="jpg", side=256, count=24_000, images=32_000, pulled_bytes_per_s=100e6),
+    Pictures(name="JPEG 256x256", extension="jpg", side=256, count=48_000, images=48_000, pulled_bytes_per_s=100e6),
     Pictures(name="PNG 64x64", extension="png", side=64, count=48_000, images=96_000, pulled_bytes_per_s=130e6),
 )
 

@@ -73,7 +73,7 @@ def walk_samples(data: memoryview, begins: NDArray[np.int64]) -> list[Members] |
 
 def _sizes(headers: NDArray[np.uint8]) -> NDArray[np.int64] | None:
     """int64 [n]: the members' sizes, or None where a header is not plain or its checksum does not fit."""
-    sums = headers.sum(axis=1, dtype=np.int64) - headers[:, 148:156].sum(axis=1, dtype=np.int64) + 8 * ord(" ")
+    sums = headers.sum(axis=1, dtype=np.uint32) - headers[:, 148:156].sum(axis=1, dtype=np.uint32) + 8 * ord(" ")
     stated = _octal(headers[:, 148:154], _SUM_WEIGHTS)
     sizes = _octal(headers[:, 124:135], _WEIGHTS)
     if stated is None or sizes is None or (sums != stated).any():
