@@ -42,8 +42,6 @@ class SliceReader:
         self._rows = (start, stop)
         self._windows = WindowCache(index, order, cache)
         self._maker = RowMaker(index, order, image, on_corrupt)
-        self._ahead = max(1, int(order.steps_a_window / 2))
-        self._looked_at: int | None = None
 
     @property
     def replaced(self) -> int:
@@ -77,10 +75,7 @@ class SliceReader:
         cuts = self._maker.cuts(epochs, samples)
         rows = zip(raws, epochs.tolist(), samples.tolist(), cuts, images, strict=True)
         labels = np.array([self._maker.fill(raw, epoch, sample, cut, out) for raw, epoch, sample, cut, out in rows])
-        # Not at every step: for small batches it would take longer than all else but decoding.
-        if self._looked_at is None or not 0 <= step - self._looked_at < self._ahead / 4:
-            self._look_ahead(step)
-            self._looked_at = step
+        self._look_ahead(step)
         return BatchArrays(images, labels, samples, epochs)
 
     def close(self) -> None:
@@ -90,7 +85,8 @@ class SliceReader:
     def _look_ahead(self, step: int) -> None:
         """Starts fetching windows whose turn comes within the next half window, and lets go of windows that are done."""
         start, stop = self._rows
-        for soon in (step + self._ahead, step + 1):
+        ahead = max(1, int(self._order.steps_a_window / 2))
+        for soon in (step + ahead, step + 1):
             coming = self._order.stretches(soon, start, stop)
             for epoch, lane, span, _, _ in coming:
                 self._windows.prefetch(epoch, lane, span)
