@@ -26,7 +26,7 @@ from pipeline.checkpoints.load import (
     load_training,
 )
 from pipeline.checkpoints.record import CheckpointRecord, read_record
-from pipeline.checkpoints.sampling_copy import copy_for_sampling, is_whole_copy
+from pipeline.checkpoints.sampling_copy import check_copy, copy_for_sampling, is_whole_copy
 from pipeline.checkpoints.save import prune, save_checkpoint, save_model
 from pipeline.checkpoints.snapshots import Reconstruction, reconstruct, save_snapshot, snapshot_steps
 
@@ -36,6 +36,7 @@ __all__ = [
     "LoadedModel",
     "Reconstruction",
     "TrainingSnapshot",
+    "check_copy",
     "checkpoint_urls",
     "copy_for_sampling",
     "inspect_checkpoint",

@@ -11,6 +11,7 @@ from pipeline.checkpoints.foreign import foreign_digest, read_foreign_files
 from pipeline.checkpoints.record import (
     MODEL_NAME,
     RECORD_NAME,
+    check_sampling_files,
     make_record,
     read_file,
     read_record,
@@ -27,7 +28,23 @@ def is_whole_copy(url: str) -> bool:
     return not storage.exists(_at(url, MODEL_NAME)) and storage.exists(_at(url, UNET_CONFIG))
 
 
-def copy_for_sampling(source_url: str, target_url: str, digest: str) -> None:
+def check_copy(url: str, digest: str) -> None:
+    """Reads a whole copy and compares it with what it was made from.
+
+    Raises:
+        CorruptDataError: A file is missing or damaged, or the digest is another.
+        ConfigError: A diffusers folder that cannot be sampled here.
+        StorageError: The store failed.
+    """
+    if storage.exists(storage.join(url, RECORD_NAME)):
+        record = read_record(url)
+        _check(record.digest, digest, url)
+        check_sampling_files(url, record)
+    else:
+        _check(foreign_digest(read_foreign_files(url)), digest, url)
+
+
+def copy_for_sampling(source_url: str, target_url: str, digest: str, *, replace: bool = False) -> None:
     """Copies the files that decide the samples, one in memory at a time; goes on where a killed copy of the same ended.
 
     Any number of writers may do so at once: what they write is the same.
@@ -36,17 +53,18 @@ def copy_for_sampling(source_url: str, target_url: str, digest: str) -> None:
         source_url: A checkpoint folder, or a folder that diffusers saved.
         target_url: The copy's folder, of this digest alone.
         digest: What the checkpoint's digest must be.
+        replace: Whether to write the files again that are there.
 
     Raises:
         CorruptDataError: A file is missing or damaged, or the digest is another.
         ConfigError: A diffusers folder that cannot be sampled here.
         StorageError: A store failed.
     """
-    if is_whole_copy(target_url):
-        return
     is_ours = storage.exists(storage.join(source_url, RECORD_NAME))
     for name, read in _ours(source_url, digest) if is_ours else _foreign(source_url, digest):
-        if not storage.exists(_at(target_url, name)):
+        if replace:
+            storage.put_replace(_at(target_url, name), read())
+        elif not storage.exists(_at(target_url, name)):
             storage.put_once(_at(target_url, name), read())
 
 

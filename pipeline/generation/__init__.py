@@ -4,8 +4,10 @@ from pipeline.generation.conditions import load_conditions
 from pipeline.generation.encode import ImageFormat, encode_png, encoder
 from pipeline.generation.kept_checkpoint import (
     checkpoint_is_gone,
+    checkpoint_places,
     drop_other_copies,
     find_checkpoint,
+    is_there,
     keep_checkpoint,
 )
 from pipeline.generation.labels import LabelRule, parse_labels
@@ -29,11 +31,13 @@ __all__ = [
     "PartQueue",
     "Precision",
     "checkpoint_is_gone",
+    "checkpoint_places",
     "drop_other_copies",
     "encode_png",
     "encoder",
     "find_checkpoint",
     "generating_strip",
+    "is_there",
     "keep_checkpoint",
     "load_conditions",
     "noising_strip",

@@ -4,39 +4,82 @@ It lies under the checkpoint's digest, so it can be made before the set is claim
 not mix their files, and a set that is claimed has its checkpoint.
 """
 
+import re
+
 from pipeline import storage
-from pipeline.checkpoints import copy_for_sampling, is_checkpoint, is_whole_copy
-from pipeline.errors import ConfigError
+from pipeline.checkpoints import check_copy, copy_for_sampling, is_checkpoint, is_whole_copy
+from pipeline.errors import ConfigError, CorruptDataError, PermanentStorageError, PermissionDenied
 
 _FOLDER = "checkpoint"
+_COPY = re.compile(r"[0-9a-f]{12}")
 
 
 def keep_checkpoint(output: str, checkpoint: str, digest: str) -> str:
-    """Copies a checkpoint into a set's folder, or completes the copy, and returns the copy's URL.
+    """Copies a checkpoint into a set's folder, or completes or mends the copy, and returns the copy's URL.
+
+    Args:
+        output: The set's folder.
+        checkpoint: Where the checkpoint was found; only a copy that is whole and sound does without.
+        digest: Of the checkpoint.
 
     Raises:
         CorruptDataError: The checkpoint is damaged, has another digest, or is being removed.
         StorageError: A store failed.
     """
     kept = _kept_url(output, digest)
-    copy_for_sampling(checkpoint, kept, digest)
+    if not is_whole_copy(kept):
+        copy_for_sampling(checkpoint, kept, digest)
+        return kept
+    try:
+        check_copy(kept, digest)
+    except (CorruptDataError, PermanentStorageError) as error:
+        if not is_there(checkpoint):
+            problem = f"the output's copy of its checkpoint is damaged ({error}), and {checkpoint} is gone"
+            raise CorruptDataError(problem, kept) from error
+        copy_for_sampling(checkpoint, kept, digest, replace=True)
     return kept
 
 
-def drop_other_copies(output: str, digest: str) -> None:
-    """Removes what killed jobs copied of other checkpoints before one of them claimed the set."""
+def drop_other_copies(output: str, digest: str, source: str) -> None:
+    """Removes what killed jobs copied of other checkpoints before one of them claimed the set.
+
+    Args:
+        output: The set's folder.
+        digest: Of the set's checkpoint.
+        source: Where that was found, which may be in this very folder.
+    """
     above = storage.join(output, _FOLDER)
     names = {found.url[len(above) + 1 :].partition("/")[0] for found in storage.list_objects(above, recursive=True)}
     for name in names - {_name(digest)}:
-        storage.remove_tree(storage.join(above, name))
+        url = storage.join(above, name)
+        if _COPY.fullmatch(name) and not f"{source}/".startswith(f"{url}/"):
+            storage.remove_tree(url)
 
 
 def find_checkpoint(output: str, checkpoint: str, digest: str) -> str | None:
     """Returns where the checkpoint of a set can be read: the set's copy, else where it was found; None if it is gone."""
+    return next(iter(checkpoint_places(output, checkpoint, digest)), None)
+
+
+def checkpoint_places(output: str, checkpoint: str, digest: str) -> list[str]:
+    """Returns where the checkpoint of a set can be read, the set's copy first.
+
+    Args:
+        output: The set's folder.
+        checkpoint: Where it was found; empty where that is not known.
+        digest: Its digest.
+    """
     kept = _kept_url(output, digest)
-    if is_whole_copy(kept):
-        return kept
-    return checkpoint if is_checkpoint(checkpoint) else None
+    found = [kept] if is_whole_copy(kept) else []
+    return [*found, checkpoint] if checkpoint and is_there(checkpoint) else found
+
+
+def is_there(checkpoint: str) -> bool:
+    """Returns whether a checkpoint is where it was found; without the right to look, a store says that nothing is there."""
+    try:
+        return is_checkpoint(checkpoint)
+    except PermissionDenied:
+        return False
 
 
 def checkpoint_is_gone(output: str, checkpoint: str) -> ConfigError:

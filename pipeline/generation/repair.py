@@ -8,7 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from pipeline import storage
 from pipeline.errors import ConfigError, CorruptDataError, PermanentStorageError
-from pipeline.generation.kept_checkpoint import checkpoint_is_gone, find_checkpoint
+from pipeline.generation.kept_checkpoint import checkpoint_is_gone, checkpoint_places
 from pipeline.generation.making import PartMaker
 from pipeline.generation.spec import GenerationSpec
 from pipeline.samples import PartRange, PartRecord, SampleSet, VerifyReport, load_origin, part_digest
@@ -73,22 +73,26 @@ def _is_broken(samples: SampleSet, record: PartRecord) -> bool:
 
 def _maker(samples: SampleSet) -> PartMaker:
     spec = samples.spec()
-    origin = load_origin(samples.url)
-    if origin is None:
-        raise ConfigError(
-            f"got no origin.json that says where the checkpoint is; jobs/generate.py writes it, repair then ({samples.url})"
-        )
     try:
         known = TypeAdapter(GenerationSpec).validate_json(json.dumps(spec["generation"]), strict=True)
     except (ValidationError, KeyError) as error:
         raise ConfigError(f"got a specification that this version does not know: {error} ({samples.url}/run.json)") from error
-    checkpoint = find_checkpoint(samples.url, origin.checkpoint, known.checkpoint_digest)
-    if checkpoint is None:
-        raise checkpoint_is_gone(samples.url, origin.checkpoint)
-    try:
-        return PartMaker(checkpoint, known, spec, origin.conditions)
-    except (CorruptDataError, PermanentStorageError) as error:
-        raise ConfigError(f"the set's checkpoint is needed to repair it: {error}") from error
+    origin = load_origin(samples.url)
+    found, conditions = ("", "") if origin is None else (origin.checkpoint, origin.conditions)
+    places = checkpoint_places(samples.url, found, known.checkpoint_digest)
+    if origin is None and (not places or known.conditions_sha256):
+        raise ConfigError(
+            f"got no origin.json that says where the checkpoint is; jobs/generate.py writes it, repair then ({samples.url})"
+        )
+    if not places:
+        raise checkpoint_is_gone(samples.url, found)
+    for place in places:
+        try:
+            return PartMaker(place, known, spec, conditions)
+        except (CorruptDataError, PermanentStorageError) as error:
+            if place == places[-1]:
+                raise ConfigError(f"the set's checkpoint is needed to repair it: {error}") from error
+    raise AssertionError  # there is a last one
 
 
 def _make_again(samples: SampleSet, maker: PartMaker, record: PartRecord) -> str | None:

@@ -7,9 +7,9 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from pipeline import storage
-from pipeline.checkpoints import CheckpointInfo, inspect_checkpoint, is_checkpoint, resolve
+from pipeline.checkpoints import CheckpointInfo, inspect_checkpoint, resolve
 from pipeline.errors import ConfigError, CorruptDataError, PermanentStorageError
-from pipeline.generation import checkpoint_is_gone, find_checkpoint
+from pipeline.generation import checkpoint_is_gone, find_checkpoint, is_there
 from pipeline.models import ModelConfig
 from pipeline.plans.generate_config import GenerateConfig
 from pipeline.plans.generate_sweep import LATEST
@@ -46,14 +46,19 @@ def pinned_checkpoint(config: GenerateConfig) -> PinnedCheckpoint:
     if recorded is None or recorded.given != given:
         found = resolve(given)
         origin = Origin(given=given, checkpoint=found, conditions=config.conditions)
-        return PinnedCheckpoint(origin, inspect_checkpoint(found), found)
+        info = inspect_checkpoint(found)
+        known = _known(config.output) if recorded is None and found != given else None
+        kept = None if known is None or known.digest == info.digest else find_checkpoint(config.output, "", known.digest)
+        if kept is not None:  # origin.json was lost, and the run that is named has a newer checkpoint by now
+            return PinnedCheckpoint(replace(origin, checkpoint=kept), inspect_checkpoint(kept), kept)
+        return PinnedCheckpoint(origin, info, found)
     return _recorded(config.output, replace(recorded, conditions=config.conditions))
 
 
 def _recorded(output: str, origin: Origin) -> PinnedCheckpoint:
     """The checkpoint of a set that was begun; as long as it is where it was found, it must still be the same there."""
     known = _known(output)
-    if is_checkpoint(origin.checkpoint):
+    if is_there(origin.checkpoint):
         try:
             info = inspect_checkpoint(origin.checkpoint)
             return PinnedCheckpoint(origin, info, find_checkpoint(output, origin.checkpoint, info.digest))

@@ -77,11 +77,11 @@ def claim_output(plan: GeneratePlan) -> GeneratePlan:
     samples = SampleSet(c.output)
     samples.check(plan.run_spec())
     if plan.open_parts:
-        plan = replace(plan, checkpoint=keep_checkpoint(c.output, plan.checkpoint, plan.spec.checkpoint_digest))
+        plan = replace(plan, checkpoint=keep_checkpoint(c.output, plan.origin.checkpoint, plan.spec.checkpoint_digest))
     # First where the checkpoint was found: a job killed in between would find a newer one next time, and be refused.
     plan.origin.write(c.output)
     samples.open(plan.run_spec(), num_samples=c.num_samples)
-    drop_other_copies(c.output, plan.spec.checkpoint_digest)
+    drop_other_copies(c.output, plan.spec.checkpoint_digest, plan.origin.checkpoint)
     samples.adopt()
     committed = samples.committed()
     parts = open_ranges(c.num_samples, plan.spec.part_rows, committed, c.output)

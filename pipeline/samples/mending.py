@@ -8,7 +8,7 @@ from pipeline.samples.ledger import PartRecord, commit_name, in_order, parse_com
 from pipeline.samples.manifest import load_manifest, manifest_url
 from pipeline.samples.origin import load_origin
 from pipeline.samples.run_spec import run_url
-from pipeline.samples.sample_set import SHARD_INDEX_NAME, SampleSet
+from pipeline.samples.sample_set import INDEX_NAMES, SHARD_INDEX_NAME, SampleSet
 from pipeline.samples.seal import is_sealed
 from pipeline.samples.uncommitted import uncommitted_files, uncommitted_record
 
@@ -79,7 +79,7 @@ def mend_ledger(url: str) -> list[str]:
         if record.first not in kept and storage.put_once(storage.join(commits_url, commit_name(record)), b""):
             done.append(f"commits: {commit_name(record)} restored from the manifest")
     done += [f"commits: {commit_name(record)} taken from the part itself" for record in SampleSet(url).adopt()]
-    names = {record.name for record in in_order(readable_commits(url), commits_url)} | {SHARD_INDEX_NAME}
+    names = {record.name for record in in_order(readable_commits(url), commits_url)} | INDEX_NAMES
     for found in storage.list_objects(data_url, recursive=True):
         name = found.url[len(data_url) + 1 :]
         if name not in names:

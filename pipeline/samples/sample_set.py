@@ -23,11 +23,13 @@ from pipeline.samples.manifest import Manifest, manifest_url
 from pipeline.samples.part import rows_in
 from pipeline.samples.reading import read_part
 from pipeline.samples.run_spec import parse_spec, refuse_other_spec, run_url, spec_bytes
-from pipeline.samples.tar_part import index_json
+from pipeline.samples.tar_part import index_json, is_index_of
 from pipeline.samples.uncommitted import uncommitted_files, uncommitted_record
 
 SHARD_INDEX_NAME = "index.json"
 """Name of the index in the folder of shards, where training looks for it."""
+INDEX_NAMES = frozenset((SHARD_INDEX_NAME, "index.offsets.npy", "index.xxh3.npy", "index.versions.json"))
+"""Names of what jobs/index.py may put beside the shards."""
 
 
 class SampleSet:
@@ -195,7 +197,9 @@ class SampleSet:
         spec = parse_spec(run, run_url(self.url))
         manifest = Manifest(num_samples=num_samples, run_sha256=hashlib.sha256(run).hexdigest(), parts=tuple(records))
         if records[0].suffix == "tar":
-            _put_if_other(storage.join(self.data_url, SHARD_INDEX_NAME), index_json(records))
+            index_url = storage.join(self.data_url, SHARD_INDEX_NAME)
+            if not storage.exists(index_url) or not is_index_of(storage.read_bytes(index_url), records):
+                storage.put_replace(index_url, index_json(records))
         if storage.exists(manifest_url(self.url)) and storage.read_bytes(manifest_url(self.url)) == manifest.to_bytes():
             return manifest  # it goes last, so all else is there; and readers may hold it open
         first_part = read_part(self.url, records[0])

@@ -111,6 +111,23 @@ def index_json(shards: Sequence[PartRecord]) -> bytes:
     return json.dumps(index, indent=1).encode() + b"\n"
 
 
+def is_index_of(data: bytes, shards: Sequence[PartRecord]) -> bool:
+    """Whether these bytes are an index of just these shards: ours, or the one that jobs/index.py put in its place.
+
+    Args:
+        data: The index.
+        shards: The parts, in order.
+    """
+    if data == index_json(shards):
+        return True
+    try:
+        index = json.loads(data)
+        listed = [(shard["url"], shard["nsamples"], shard["filesize"]) for shard in index["shardlist"]]
+        return "offsets" in index and listed == [(shard.name, shard.rows, shard.size_bytes) for shard in shards]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return False
+
+
 def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
     member = tarfile.TarInfo(name)
     member.size = len(data)

@@ -69,7 +69,7 @@ def _data_offset(url: str, fingerprint: str, total: int) -> int:
     return at + _PREFIX_NUMBERS * _NUMBER_BYTES
 
 
-@lru_cache(maxsize=CACHED_SHARDS)
+@lru_cache(maxsize=2 * CACHED_SHARDS)  # offsets and checksums
 def read_sidecar(url: str, fingerprint: str, total: int, position: int, count: int) -> NDArray[np.int64]:
     """int64 [count]: some of the numbers, kept in memory.
 

@@ -109,10 +109,13 @@ def _wait_until_free(folder_url: str, token: int, timing: LeaseTiming) -> None:
     begin = time.monotonic()
     while time.monotonic() - begin < timing.expires_s:
         time.sleep(timing.beat_s / 2)
+        asked = time.monotonic()
         if exists(_url(folder_url, token, "released")):
             return
         if _beat_of(folder_url, token) != first or exists(_holder_url(folder_url, token + 1)):
             raise _at_work(folder_url, token)
+        if time.monotonic() - asked > timing.expires_s / 2:
+            begin = time.monotonic()  # the store did not answer: nor could the holder be heard, who may wait to ask again
 
 
 def _beat(fence: Fence, timing: LeaseTiming, done: threading.Event) -> None:

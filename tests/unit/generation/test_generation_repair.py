@@ -9,10 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.errors import ConfigError, CorruptDataError
+from pipeline.errors import CorruptDataError
 from pipeline.generation.encode import encode_png
 from pipeline.generation.repair import Repair, repair
 from pipeline.samples import Origin, PartRows, PartSuffix, SampleSet, encode_part, load_origin, open_ranges, verify
+from pipeline.shards import found_shards, index_shard, join_shards, open_data, save_index
 
 SPEC: dict[str, object] = {"generation": {"seed": 0, "labels": [1, 2]}, "checkpoint": "ab" * 32}
 
@@ -157,6 +158,25 @@ def test_the_index_of_shards_is_proved_and_restored(whole: Path, damaged: Path, 
         assert verify(str(folder)).ok
 
 
+def test_an_index_that_was_made_for_the_shards_stays_while_it_is_theirs(tmp_path: Path) -> None:
+    folder = made(tmp_path / "set", "tar", 10)
+    urls = [str(path) for path in sorted((folder / "data").glob("*.tar"))]
+    parts = [index_shard(*pair, checksums=True) for pair in zip(urls, found_shards(urls), strict=True)]
+    save_index(join_shards(parts), str(folder / "data"))
+    before = content(folder)
+    SampleSet(str(folder)).publish(10)  # as the same command does
+    assert verify(str(folder)).problems == ()
+    assert repair(verify(str(folder))).done == ()
+    assert content(folder) == before
+    assert open_data(str(folder / "data")).has_digests
+    samples = SampleSet(str(folder))
+    samples.open(SPEC, num_samples=15)
+    commit(samples, 10, 5, "tar")
+    samples.publish(15)
+    assert open_data(str(folder / "data")).num_samples == 15
+    assert verify(str(folder)).problems == ()
+
+
 def test_the_index_of_a_set_that_grows_is_no_problem(tmp_path: Path) -> None:
     folder = made(tmp_path / "set", "tar", 10)
     manifest = (folder / "manifest.json").read_bytes()
@@ -217,10 +237,3 @@ def test_an_origin_that_somebody_edited_needs_no_digest(damaged: Path) -> None:
     (damaged / "origin.json").write_text('{"given": "/moved/a", "checkpoint": "/moved/a/checkpoints/1"}')
     assert verify(str(damaged)).ok
     assert load_origin(str(damaged)) == Origin(given="/moved/a", checkpoint="/moved/a/checkpoints/1")
-
-
-def test_parts_that_need_the_checkpoint_of_a_lost_origin_say_how_to_get_it(damaged: Path) -> None:
-    (damaged / "origin.json").unlink()
-    next((damaged / "data").glob("part-*")).unlink()
-    with pytest.raises(ConfigError, match=r"no origin\.json .*jobs/generate\.py writes it"):
-        mended(damaged)

@@ -7,7 +7,7 @@ import pytest
 
 from pipeline import storage
 from pipeline.checkpoints import save_model
-from pipeline.errors import ConfigError, CorruptDataError, ResumeMismatch
+from pipeline.errors import ConfigError, CorruptDataError, PermissionDenied, ResumeMismatch
 from pipeline.generation import PartMaker
 from pipeline.generation.repair import repair
 from pipeline.models import ImageConfig, Model, ModelConfig
@@ -99,9 +99,82 @@ def test_a_killed_copy_is_completed_and_one_of_another_checkpoint_removed(run: P
     plan = claim_output(planned(run, output))
     whole = files(output)
     (Path(plan.checkpoint) / "checkpoint.json").unlink()
-    shutil.copytree(plan.checkpoint, output / "checkpoint" / "of-another")
+    shutil.copytree(plan.checkpoint, output / "checkpoint" / "0123456789ab")
     assert claim_output(planned(run, output)).checkpoint == plan.checkpoint
     assert files(output) == whole
+
+
+def test_what_is_no_copy_stays_though_it_lies_where_copies_do(run: Path, tmp_path: Path) -> None:
+    """An output may be named that is somebody's folder of models, and the checkpoint one of them."""
+    output = tmp_path / "models"
+    shutil.copytree(run / "checkpoints" / "step-000000001", output / "checkpoint" / "deadbeef0000")
+    (output / "checkpoint" / "notes.txt").write_text("mine")
+    before = files(output / "checkpoint")
+    line = f"--checkpoint {output}/checkpoint/deadbeef0000 --output {output} --num-samples 4 --batch-rows 4 --sampler-steps 2"
+    make(claim_output(plan_generation(parse_generate(line.split()).job)))
+    after = files(output / "checkpoint")
+    assert {name: after[name] for name in before} == before
+
+
+def test_a_damaged_copy_is_mended_from_the_original_and_named_without_it(run: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    plan = claim_output(planned(run, output))
+    sound = files(Path(plan.checkpoint))
+    weights = max((file for file in Path(plan.checkpoint).rglob("*.safetensors")), key=lambda file: file.stat().st_size)
+
+    def damage() -> None:
+        bad = bytearray(weights.read_bytes())
+        bad[-5] ^= 1
+        weights.write_bytes(bad)
+
+    damage()
+    again = claim_output(planned(run, output))
+    assert files(Path(again.checkpoint)) == sound
+    make(again)
+    damage()
+    part = output / "data" / "part-000000000004.parquet"
+    part.write_bytes(part.read_bytes()[:-1])
+    assert repair(verify(str(output))).failed == ()  # by the original
+    shutil.rmtree(run / "checkpoints" / "step-000000001")
+    with pytest.raises(CorruptDataError, match=r"the output's copy of its checkpoint is damaged .* is gone"):
+        claim_output(planned(run, output, 20))
+
+
+def test_a_store_that_hides_what_is_gone_does_no_harm(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """S3 without the right to list answers 403 where there is nothing."""
+    output = tmp_path / "out"
+    original = claim_output(planned(run, output)).origin.checkpoint
+    exists = storage.exists
+
+    def hidden(url: str) -> bool:
+        if url.startswith(original):
+            raise PermissionDenied("permission denied", url)
+        return exists(url)
+
+    monkeypatch.setattr(storage, "exists", hidden)
+    plan = planned(run, output)
+    assert plan.checkpoint.startswith(f"{output}/checkpoint/")
+    make(plan)
+
+
+def test_a_set_that_lost_its_origin_has_its_copy(run: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    make(claim_output(planned(run, output)))
+    whole = files(output)
+    save(run, 2)
+    shutil.rmtree(run / "checkpoints" / "step-000000001")
+    (output / "origin.json").unlink()
+    part = output / "data" / "part-000000000004.parquet"
+    part.write_bytes(part.read_bytes()[:-1])
+    assert repair(verify(str(output))).failed == ()
+    assert files(output) == {name: data for name, data in whole.items() if name != "origin.json"}
+    bare = Path(shutil.copytree(output, tmp_path / "bare"))
+    shutil.rmtree(bare / "checkpoint")
+    (bare / "data" / "part-000000000004.parquet").unlink()
+    with pytest.raises(ConfigError, match=r"no origin\.json .*jobs/generate\.py writes it"):
+        repair(verify(str(bare)))
+    make(claim_output(planned(run, output, 20)))
+    assert verify(str(output)).ok
 
 
 class Killed(Exception):

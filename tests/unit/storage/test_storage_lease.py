@@ -43,6 +43,28 @@ def test_a_silent_holder_is_waited_for_and_then_replaced(root: str) -> None:
         fence.check()
 
 
+def test_time_in_which_the_store_does_not_answer_is_no_silence_of_the_holder(
+    root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silent_holder(root)
+    beat_of = lease._beat_of
+    looks = []
+
+    def out_of_reach(url: str, token: int) -> bytes:
+        looks.append(time.monotonic())
+        found = beat_of(url, token)
+        if len(looks) == 2:
+            time.sleep(SHORT.expires_s + 2 * SHORT.beat_s)  # an outage
+        if len(looks) == 5:  # the holder is heard a while after it
+            storage.put_replace(storage.join(root, "lease/000000000001.beat"), b"4")
+        return found
+
+    monkeypatch.setattr(lease, "_beat_of", out_of_reach)
+    with pytest.raises(ConfigError, match="far, process 7"), leased(root, SHORT):
+        pytest.fail("it was not free")
+    assert len(looks) == 6
+
+
 def test_a_holder_that_beats_again_keeps_its_lease(root: str) -> None:
     silent_holder(root)
     with ThreadPoolExecutor(1) as pool:
