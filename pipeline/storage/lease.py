@@ -20,11 +20,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.errors import CommitConflict, ConfigError, StorageError
+from pipeline.errors import CommitConflict, ConfigError, StorageError, TransientStorageError
 from pipeline.storage.objects import exists, list_objects, put_once, put_replace, read_bytes, remove_tree
 from pipeline.storage.urls import join
 
 _FOLDER = "lease"
+_MOST_OUTAGES = 5
+"""Times that a newcomer begins its wait anew, as the store did not answer in it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +108,7 @@ def _wait_until_free(folder_url: str, token: int, timing: LeaseTiming) -> None:
     if exists(_url(folder_url, token, "released")) or _is_dead_here(_holder(folder_url, token)):
         return
     first = _beat_of(folder_url, token)
-    begin = time.monotonic()
+    begin, outages = time.monotonic(), 0
     while time.monotonic() - begin < timing.expires_s:
         time.sleep(timing.beat_s / 2)
         asked = time.monotonic()
@@ -115,7 +117,11 @@ def _wait_until_free(folder_url: str, token: int, timing: LeaseTiming) -> None:
         if _beat_of(folder_url, token) != first or exists(_holder_url(folder_url, token + 1)):
             raise _at_work(folder_url, token)
         if time.monotonic() - asked > timing.expires_s / 2:
-            begin = time.monotonic()  # the store did not answer: nor could the holder be heard, who may wait to ask again
+            # The store did not answer: nor could the holder be heard, who may wait to ask again.
+            begin, outages = time.monotonic(), outages + 1
+            if outages == _MOST_OUTAGES:
+                problem = f"the store was silent {outages} times while it was asked whether another job is at work"
+                raise TransientStorageError(f"{problem}, expected answers within {timing.expires_s / 2:.0f} s", folder_url)
 
 
 def _beat(fence: Fence, timing: LeaseTiming, done: threading.Event) -> None:

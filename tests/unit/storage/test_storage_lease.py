@@ -11,7 +11,7 @@ import pytest
 from s3_double import S3Double
 
 from pipeline import storage
-from pipeline.errors import CommitConflict, ConfigError
+from pipeline.errors import CommitConflict, ConfigError, TransientStorageError
 from pipeline.storage import Fence, LeaseTiming, honours_put_once, lease, leased
 
 QUICK = LeaseTiming(beat_s=0.05, expires_s=10.0)
@@ -64,6 +64,20 @@ def test_time_in_which_the_store_does_not_answer_is_no_silence_of_the_holder(
     with pytest.raises(ConfigError, match="far, process 7"), leased(root, timing):
         pytest.fail("it was not free")
     assert len(looks) == 6
+
+
+def test_a_store_that_is_silent_again_and_again_is_not_waited_for(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    silent_holder(root)
+    timing = LeaseTiming(beat_s=0.02, expires_s=0.2)
+    beat_of = lease._beat_of
+
+    def slow(url: str, token: int) -> bytes:
+        time.sleep(0.15)
+        return beat_of(url, token)
+
+    monkeypatch.setattr(lease, "_beat_of", slow)
+    with pytest.raises(TransientStorageError, match="silent 5 times"), leased(root, timing):
+        pytest.fail("it was not free")
 
 
 def test_a_holder_that_beats_again_keeps_its_lease(root: str) -> None:
