@@ -30,7 +30,9 @@ def bare(folder: str, batch: int, steps: int, compiled: bool) -> Callable[[int],
     from pipeline.checkpoints import load_model
     from pipeline.generation.compiling import compile_network
     from pipeline.networks.unet import to_channels_last
+    from pipeline.runtime.heap import keep_freed_memory
 
+    keep_freed_memory()
     torch.set_num_threads(1)
     model = load_model(folder, None).model
     network = to_channels_last(model.network).eval()

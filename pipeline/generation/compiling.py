@@ -24,6 +24,9 @@ def compile_network(network: nn.Module, device: torch.device) -> None:
     if not any(shutil.which(name) for name in names if name):
         missing = " or ".join(name for name in names if name)
         raise ConfigError(f"compiled: got no compiler ({missing}) on this machine; install one, or leave --compiled out")
+    if device.type == "cpu":
+        # Weights become constants in the layout that convolutions want; as it is looked at while tracing, no option will do.
+        inductor.freezing = True
     network.compile(dynamic=False, options={"deterministic": True} if hasattr(inductor, "deterministic") else None)
 
 

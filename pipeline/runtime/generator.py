@@ -6,6 +6,7 @@ from typing import Any
 
 from pipeline import storage
 from pipeline.generation import GenerationSpec, PartMaker
+from pipeline.runtime.heap import keep_freed_memory
 from pipeline.runtime.hub import HubAddress, new_tally
 from pipeline.runtime.storage_counts import reach_storage_counts
 from pipeline.samples import PartRange, PartRecord, SampleSet
@@ -41,6 +42,7 @@ class Generator:
     """
 
     def __init__(self, args: GeneratorArgs) -> None:
+        keep_freed_memory()
         self._args = args
         self._hub = args.hub.connect()
         self._samples = SampleSet(args.output)

@@ -21,6 +21,7 @@ from pipeline.order import Cursor, pieces
 from pipeline.plans.train_plan import TrainPlan
 from pipeline.runtime.asking import HUB, asked
 from pipeline.runtime.feed import BatchFeed
+from pipeline.runtime.heap import keep_freed_memory
 from pipeline.runtime.hub import new_tally
 from pipeline.runtime.storage_counts import reach_storage_counts
 from pipeline.telemetry import (
@@ -65,6 +66,7 @@ class Trainer:
         self.device = ray.train.torch.get_device()
         if self.device.type == "cpu":
             torch.set_num_threads(args.threads)
+        keep_freed_memory()
         self.tally = new_tally(self.hub, f"trainer-{self.rank}")
         self.state = TrainState(Model(self.config.model, init_seed=self.config.seed), self.config.optim, self.device)
         self.history: list[tuple[int, float]] = []
