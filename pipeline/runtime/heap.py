@@ -10,9 +10,9 @@ _NEVER = -1
 def keep_freed_memory() -> bool:
     """Tells the C library's allocator not to give freed memory back, once in a process that runs networks.
 
-    By default tensors of some megabytes go back to the kernel when they are freed, and the kernel gives and clears new pages for
-    the next ones: some 400 page faults an image, 5% of the time of a small U-Net (`benchmarks/generate.py`). The process then
-    keeps what it needed at its peak, which it would need again at its next step.
+    By default tensors of some megabytes go back to the kernel when they are freed, and it gives and clears new pages for the
+    next ones: some 400 page faults an image, 5% of the time of a small U-Net (`benchmarks/generate.py`). The process then keeps
+    what it needed at its peak, which it would need again at its next step.
 
     Returns:
         Whether the C library knows the settings (glibc does); the process goes on as it was otherwise.
