@@ -26,7 +26,7 @@ from pipeline.stream import ImageSpec, StreamConfig, make_order
 
 LOADERS = 2
 SHUFFLE_BUFFER = 1000
-LONG = 200  # times the shards are listed for Ray Data, which would otherwise start anew every few seconds
+LONG = 20  # times the shards are listed for Ray Data, which would otherwise start anew while it is measured
 
 
 def ours(batch_size: int, folder: str, extension: str, side: int) -> Iterator[int]:
