@@ -6,6 +6,8 @@ STAMP := $(VENV)/.installed
 # pyright keeps its own program in a cache; it belongs into the clone as well.
 export PYRIGHT_PYTHON_CACHE_DIR := $(CURDIR)/$(VENV)/pyright
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
+# Many containers set it, and dozens of short processes would each compile the same modules anew.
+unexport PYTHONDONTWRITEBYTECODE
 DEMO_DIR ?= demo-output
 
 .PHONY: setup demo check test test-s3 bench clean
