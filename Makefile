@@ -6,6 +6,8 @@ STAMP := $(VENV)/.installed
 # pyright keeps its own program in a cache; it belongs into the clone as well.
 export PYRIGHT_PYTHON_CACHE_DIR := $(CURDIR)/$(VENV)/pyright
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
+# Many containers set it, and dozens of short processes would each compile the same modules anew.
+unexport PYTHONDONTWRITEBYTECODE
 DEMO_DIR ?= demo-output
 
 .PHONY: setup demo check test test-s3 bench clean
@@ -30,15 +32,17 @@ check: $(STAMP)
 	$(BIN)/codespell pipeline jobs tests cluster docs README.md Makefile pyproject.toml ray_cluster.yaml
 	$(BIN)/pyright
 
-# Rooms in parallel, one thread each; then the jobs as a user runs them, two files at a time, for they wait for Ray a lot.
+# Rooms in parallel, one thread each; then the jobs as a user runs them, one more at a time than a laptop has idle cores, for
+# they wait for Ray a lot. Those that need a cluster stay together: it is started once.
 test: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --ignore tests/jobs --ignore tests/s3
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile tests/jobs
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadgroup --timeout 900 tests/jobs
 
-# Storage and the jobs on a real S3 server, Ceph, whose Debian packages are installed where they are missing.
+# Storage and the jobs on a real S3 server, Ceph, whose Debian packages are installed where they are missing. Each of the two
+# processes has a server of its own, which its tests kill.
 test-s3: $(STAMP)
 	$(BIN)/python tests/s3/ceph.py install
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/s3
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile tests/s3
 
 # The peers live in an environment of their own, for they pin other versions of what we use.
 PEERS := .bench/venv

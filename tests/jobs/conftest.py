@@ -1,22 +1,29 @@
+import fcntl
 import os
+import pickle
 import shutil
 import socket
 import sys
 import tempfile
 import threading
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from job_runs import Ended, JobHere, Place
+
+Made = TypeVar("Made")
 
 STEPS = 60
 BATCH_SIZE = 64
 TRAIN = ("digits", "--steps", STEPS, "--batch-size", BATCH_SIZE, "--log-every-steps", 1)
 ROWS, PART_ROWS = 600, 20
 GENERATE = ("--num-samples", ROWS, "--part-rows", PART_ROWS, "--batch-rows", PART_ROWS, "--sampler-steps", 8)
+# A sampler's start costs more CPU than all that it samples here: where their number is not the point, there is one.
+BY_ONE = ("--num-workers", 1)
 
 
 @pytest.fixture
@@ -35,13 +42,28 @@ def alone() -> Iterator[Place]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], Made]) -> Made:
+    """What the first of pytest's processes to ask has made, below a folder that all of them share: no test changes it."""
+    base = factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base  # each of several processes has one folder in it
+    made = base / f"{name}.pickle"
+    with (base / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            made.write_bytes(pickle.dumps(make(factory.mktemp(name))))
+    return pickle.loads(made.read_bytes())
+
+
 @pytest.fixture(scope="session")
 def shards(alone: Place, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """1,797 digits of 8x8 pixels in four shards, packed by the job."""
-    folder = tmp_path_factory.mktemp("data") / "shards"
-    packed = alone.run("pack.py", "--images", "digits", "--output", folder)
-    assert packed.code == 0, packed
-    return folder
+
+    def make(folder: Path) -> Path:
+        packed = alone.run("pack.py", "--images", "digits", "--output", folder / "shards")
+        assert packed.code == 0, packed
+        return folder / "shards"
+
+    return once(tmp_path_factory, "shards", make)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,9 +83,13 @@ class Scraped:
 @pytest.fixture(scope="session")
 def training(alone: Place, shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Scraped:
     """Training on a local Ray, undisturbed."""
-    run = tmp_path_factory.mktemp("undisturbed") / "run"
-    # One checkpoint, at the end: on a slow day the preset's clock would add others on the way.
-    return scraped(alone, run, "train.py", *TRAIN, "--data", shards, "--run-dir", run, "--checkpoint-every-s", 1000)
+
+    def make(folder: Path) -> Scraped:
+        run = folder / "run"
+        # One checkpoint, at the end: on a slow day the preset's clock would add others on the way.
+        return scraped(alone, run, "train.py", *TRAIN, "--data", shards, "--run-dir", run, "--checkpoint-every-s", 1000)
+
+    return once(tmp_path_factory, "training", make)
 
 
 @pytest.fixture(scope="session")
@@ -74,9 +100,13 @@ def trained(training: Scraped) -> Path:
 
 @pytest.fixture(scope="session")
 def generation(alone: Place, trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Scraped:
-    """Generation from the undisturbed training on a local Ray, undisturbed."""
-    output = tmp_path_factory.mktemp("undisturbed") / "samples"
-    return scraped(alone, output, "generate.py", *GENERATE, "--checkpoint", trained, "--output", output)
+    """Generation from the undisturbed training on a local Ray, undisturbed, by one sampler."""
+
+    def make(folder: Path) -> Scraped:
+        output = folder / "samples"
+        return scraped(alone, output, "generate.py", *GENERATE, *BY_ONE, "--checkpoint", trained, "--output", output)
+
+    return once(tmp_path_factory, "generation", make)
 
 
 @pytest.fixture(scope="session")

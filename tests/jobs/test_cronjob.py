@@ -3,10 +3,13 @@
 import shlex
 from pathlib import Path
 
+import pytest
 import yaml
-from conftest import GENERATE, PART_ROWS, ROWS, Cluster
+from conftest import BY_ONE, GENERATE, PART_ROWS, ROWS, Cluster
 from job_runs import ROOT, SET, Job, Place, commits, content
 from ray.job_submission import JobSubmissionClient
+
+pytestmark = pytest.mark.xdist_group("cluster")
 
 
 class Pods:
@@ -19,7 +22,7 @@ class Pods:
         for blank, filled in (
             ("s3://your-bucket/runs/mnist@latest", checkpoint),
             ("s3://your-bucket/samples", folder),
-            ("--num-samples 100000", shlex.join(map(str, GENERATE))),
+            ("--num-samples 100000", shlex.join(map(str, (*GENERATE, *BY_ONE)))),
         ):
             assert script.count(blank) == 1
             script = script.replace(blank, str(filled))

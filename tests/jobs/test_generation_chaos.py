@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import GENERATE, PART_ROWS, ROWS
+from conftest import BY_ONE, GENERATE, PART_ROWS, ROWS
 from job_runs import SET, JobHere, Place, commits, content
 
 ROUNDS = int(os.environ.get("CHAOS_ROUNDS", "3"))
@@ -49,7 +49,7 @@ def test_killed_at_random_moments(alone: Place, trained: Path, generated: Path, 
 
 def test_a_second_job_on_the_same_output_is_refused(alone: Place, trained: Path, generated: Path, tmp_path: Path) -> None:
     output = tmp_path / "samples"
-    command = ("generate.py", *GENERATE, "--checkpoint", trained, "--output", output)
+    command = ("generate.py", *GENERATE, *BY_ONE, "--checkpoint", trained, "--output", output)
     first = alone.start(*command)
     first.until(lambda: commits(output), "the first part")
     first.signal(signal.SIGSTOP)  # asleep, so that it is not done before the second one looks
@@ -69,7 +69,7 @@ def test_a_part_that_cannot_be_made_does_not_stop_the_others(
     foreign = output / "data" / f"part-{2 * PART_ROWS:012d}.parquet"
     foreign.parent.mkdir(parents=True)
     foreign.write_bytes(b"no part of this set")
-    command = ("generate.py", *GENERATE, "--checkpoint", trained, "--output", output)
+    command = ("generate.py", *GENERATE, *BY_ONE, "--checkpoint", trained, "--output", output)
     ended = alone.run(*command)
     assert ended.code == 1, ended
     assert (

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import GENERATE, PART_ROWS, STEPS, free_port
+from conftest import BY_ONE, GENERATE, PART_ROWS, STEPS, free_port
 from job_runs import JobHere, Place, commits
 
 ROWS = 80
@@ -33,7 +33,7 @@ def test_a_sweep_of_checkpoints_for_a_date_and_conditions_is_trained_on(
     command = (
         "generate.py", "--checkpoint", run / "checkpoints" / "*", "--output", tmp_path / "samples" / "{date}" / "{checkpoint}",
         "--date", "2026-01-31", "--conditions", tmp_path / "{date}.parquet", "--format", "webdataset",
-        "--part-rows", PART_ROWS, "--batch-rows", PART_ROWS, "--sampler-steps", 4,
+        "--part-rows", PART_ROWS, "--batch-rows", PART_ROWS, "--sampler-steps", 4, *BY_ONE,
         "--summary", tmp_path / "made-{date}.json",
     )  # fmt: skip
     done = alone.run(*command)
@@ -66,7 +66,7 @@ def test_a_sweep_of_checkpoints_for_a_date_and_conditions_is_trained_on(
 
 def test_a_sweep_asked_to_stop_begins_no_further_output(alone: Place, run: Path, tmp_path: Path) -> None:
     flags = ("--checkpoint", run / "checkpoints" / "*", "--output", tmp_path / "{checkpoint}")
-    job = alone.start("generate.py", *GENERATE, *flags)
+    job = alone.start("generate.py", *GENERATE, *BY_ONE, *flags)
     first, second = (tmp_path / f"step-{step:09d}" for step in (STEPS - 1, STEPS))
     job.until(lambda: commits(first), "the first part")
     job.signal(signal.SIGTERM)

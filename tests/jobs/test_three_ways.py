@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from conftest import GENERATE, ROWS, STEPS, TRAIN, Cluster, Scraped
+import pytest
+from conftest import BY_ONE, GENERATE, ROWS, STEPS, TRAIN, Cluster, Scraped
 from job_runs import SET, Ended, JobHere, content, trained_weights
 
 
@@ -26,6 +27,7 @@ def test_alone(training: Scraped, generation: Scraped, job_here: JobHere):
     assert "ok: no gap, no duplicate" in verified.out
 
 
+@pytest.mark.xdist_group("cluster")
 def test_on_a_named_cluster(cluster: Cluster, shards: Path, trained: Path, generated: Path, tmp_path: Path):
     run, output = tmp_path / "run", tmp_path / "samples"
     done = cluster.place.run("train.py", *TRAIN, "--data", shards, "--run-dir", run)
@@ -36,12 +38,13 @@ def test_on_a_named_cluster(cluster: Cluster, shards: Path, trained: Path, gener
     assert content(output, *SET) == content(generated, *SET)
 
 
+@pytest.mark.xdist_group("cluster")
 def test_submitted(cluster: Cluster, shards: Path, trained: Path, generated: Path, tmp_path: Path):
     run, output = tmp_path / "run", tmp_path / "samples"
     done = submit(cluster, "python", "jobs/train.py", *TRAIN, "--data", shards, "--run-dir", run)
     assert done.code == 0, done
     assert trained_weights(run, STEPS) == trained_weights(trained, STEPS)
-    done = submit(cluster, "python", "jobs/generate.py", *GENERATE, "--checkpoint", run, "--output", output)
+    done = submit(cluster, "python", "jobs/generate.py", *GENERATE, *BY_ONE, "--checkpoint", run, "--output", output)
     assert done.code == 0, done
     assert content(output, *SET) == content(generated, *SET)
     relative = submit(cluster, "python", "jobs/generate.py", *GENERATE, "--checkpoint", run, "--output", "samples")

@@ -12,14 +12,20 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from ceph import BUCKET, CephServer
 
 from pipeline import storage
+from pipeline.checkpoints import save_checkpoint
+from pipeline.models import Model
+from pipeline.order import Cursor
+from pipeline.plans.presets import preset
 from pipeline.storage import honours_put_once
+from pipeline.training import TrainState
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 300.0
-pytestmark = pytest.mark.timeout(1500)  # ten jobs, one after another
+pytestmark = pytest.mark.timeout(1500)  # eight jobs, one after another
 GENERATE = ("--num-samples", 300, "--part-rows", 20, "--batch-rows", 20, "--sampler-steps", 8)
 
 
@@ -33,15 +39,23 @@ def environment(ceph: CephServer) -> Iterator[dict[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def trained(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A short training's run folder, on the local disk."""
-    folder = tmp_path_factory.mktemp("trained")
-    pack = ("pack.py", "--images", "digits", "--output", folder / "data")
-    train = ("train.py", "digits", "--steps", 20, "--batch-size", 64, "--data", folder / "data", "--run-dir", folder / "run")
-    for script, *arguments in (pack, train):
-        ended = start(environment, str(script), *arguments)
-        assert ended.wait(PATIENCE_S) == 0
-    return folder / "run"
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder on the local disk with a checkpoint of the digits preset, before its first step: how it was trained is not
+    what these tests are about, see test_s3_jobs.py."""
+    folder, config = tmp_path_factory.mktemp("checkpoint") / "run", preset("digits")
+    torch.manual_seed(0)
+    state = TrainState(Model(config.model), config.optim, torch.device("cpu"))
+    save_checkpoint(
+        str(folder),
+        step=1,
+        model=state.model,
+        averages=state.averages,
+        training_tensors=state.tensors(),
+        cursor=Cursor(samples_consumed=64, fingerprint="f" * 32),
+        config=config.to_json(),
+        history=[],
+    )
+    return folder
 
 
 _started: list[subprocess.Popen[bytes]] = []
@@ -102,11 +116,11 @@ def test_ceph_creates_objects_once(root: str) -> None:
     assert storage.list_objects(root, recursive=True) == []
 
 
-def test_killed_taken_over_and_two_at_once(environment: dict[str, str], trained: Path) -> None:
+def test_killed_taken_over_and_two_at_once(environment: dict[str, str], checkpoint: Path) -> None:
     name = f"s3://{BUCKET}/{secrets.token_hex(8)}"
     undisturbed, output = f"{name}/undisturbed", f"{name}/samples"
-    command = ("generate.py", *GENERATE, "--checkpoint", trained)
-    assert start(environment, *command, "--output", undisturbed, "--num-workers", 2).wait(PATIENCE_S) == 0
+    command = ("generate.py", *GENERATE, "--checkpoint", checkpoint)
+    assert start(environment, *command, "--output", undisturbed, "--num-workers", 1).wait(PATIENCE_S) == 0
     for wanted in (2, 6):
         job = start(environment, *command, "--output", output, "--num-workers", 1)
         until(lambda wanted=wanted: len(storage.list_objects(f"{output}/commits")) >= wanted)
