@@ -1,14 +1,15 @@
-"""Mending a damaged sample set: what is broken is made again, and must come out with the digest that was committed."""
+"""Proving a sample set with its copy of the checkpoint, and mending it: what is made again must be what was committed."""
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from pipeline import storage
 from pipeline.errors import ConfigError, CorruptDataError, PermanentStorageError
-from pipeline.generation.kept_checkpoint import checkpoint_is_gone, checkpoint_places
+from pipeline.generation.kept_checkpoint import check_kept, checkpoint_is_gone, checkpoint_places, mend_kept
 from pipeline.generation.making import PartMaker
 from pipeline.generation.spec import GenerationSpec
 from pipeline.samples import PartRange, PartRecord, SampleSet, VerifyReport, load_origin, part_digest
@@ -26,8 +27,20 @@ class Repair:
     """What could not be mended and why, each in one line."""
 
 
+def with_kept_checkpoint(report: VerifyReport) -> VerifyReport:
+    """Returns a report with what is wrong with the set's copy of its checkpoint; unchanged where run.json does not say which.
+
+    Raises:
+        TransientStorageError: The store did not answer.
+    """
+    digest = _checkpoint_digest(SampleSet(report.url))
+    problem = digest and check_kept(report.url, digest)
+    return replace(report, problems=(*report.problems, problem)) if problem else report
+
+
 def repair(report: VerifyReport, progress: Callable[[int, int], None] | None = None) -> Repair:
-    """Mends what `verify` found: run.json, the ledger and what readers follow from each other, parts by making them again.
+    """Mends what `verify` found: run.json, the ledger and what readers follow from each other, parts by making them again, and
+    the copy of the checkpoint from the original.
 
     A part is put in place only if its bytes are those that were committed. Files that belong to no part are moved aside to
     `quarantine/`, never deleted. Works in this process, without Ray.
@@ -46,6 +59,8 @@ def repair(report: VerifyReport, progress: Callable[[int, int], None] | None = N
     done += mend_origin(report.url)
     done += mend_ledger(report.url)
     broken = [record for record in samples.committed() if _is_broken(samples, record)]
+    mended, not_mended = _mend_kept(samples)
+    done += mended
     failed: list[str] = []
     if broken:
         maker = _maker(samples)
@@ -60,7 +75,22 @@ def repair(report: VerifyReport, progress: Callable[[int, int], None] | None = N
                 progress(number, len(broken))
     if not failed:
         done += mend_published(report.url, was_published=report.finished)
-    return Repair(done=tuple(done), failed=tuple(failed))
+    return Repair(done=tuple(done), failed=(*failed, *not_mended))
+
+
+def _mend_kept(samples: SampleSet) -> tuple[list[str], list[str]]:
+    origin, digest = load_origin(samples.url), _checkpoint_digest(samples)
+    return mend_kept(samples.url, "" if origin is None else origin.checkpoint, digest) if digest else ([], [])
+
+
+def _checkpoint_digest(samples: SampleSet) -> str | None:
+    """What run.json says; None where it does not."""
+    try:
+        spec: dict[str, Any] = samples.spec()
+        digest = spec["generation"]["checkpoint_digest"]
+    except (CorruptDataError, PermanentStorageError, KeyError, TypeError):
+        return None
+    return digest if isinstance(digest, str) else None
 
 
 def _is_broken(samples: SampleSet, record: PartRecord) -> bool:

@@ -69,7 +69,12 @@ def _recorded(output: str, origin: Origin) -> PinnedCheckpoint:
             if known is None and kept is None:
                 raise  # else it is being removed or was damaged since; the copy is what counts
     if kept is not None:
-        return PinnedCheckpoint(origin, inspect_checkpoint(kept), kept)
+        try:
+            return PinnedCheckpoint(origin, inspect_checkpoint(kept), kept)
+        except (CorruptDataError, ConfigError, PermanentStorageError):
+            if known is None:
+                raise
+        return PinnedCheckpoint(origin, known, kept)  # a finished set does not mind, any other names the damage
     if known is None:
         raise checkpoint_is_gone(output, origin.checkpoint)
     return PinnedCheckpoint(origin, known, find_checkpoint(output, origin.checkpoint, known.digest))
