@@ -39,8 +39,8 @@ def main() -> int:
         say(f"problem: {problem}")
     from pipeline.generation.repair import repair
 
-    with sole_job(report.url, unguarded="warn"), ProgressReporter("repair", "part") as reporter:
-        mended = repair(report, lambda done, total: reporter.update(ProgressPoint(done=done, total=total)))
+    with sole_job(report.url, unguarded="warn") as fence, ProgressReporter("repair", "part") as reporter:
+        mended = repair(report, lambda done, total: reporter.update(ProgressPoint(done=done, total=total)), fence)
     for line in mended.done:
         say(f"repaired: {line}")
     for line in mended.failed:

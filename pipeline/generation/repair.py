@@ -38,7 +38,9 @@ def with_kept_checkpoint(report: VerifyReport) -> VerifyReport:
     return replace(report, problems=(*report.problems, problem)) if problem else report
 
 
-def repair(report: VerifyReport, progress: Callable[[int, int], None] | None = None) -> Repair:
+def repair(
+    report: VerifyReport, progress: Callable[[int, int], None] | None = None, fence: storage.Fence | None = None
+) -> Repair:
     """Mends what `verify` found: run.json, the ledger and what readers follow from each other, parts by making them again, and
     the copy of the checkpoint from the original.
 
@@ -48,24 +50,30 @@ def repair(report: VerifyReport, progress: Callable[[int, int], None] | None = N
     Args:
         report: From `verify`; nobody else may write to the set meanwhile.
         progress: Called after each part with the parts made again so far and all that are broken.
+        fence: The lease on the set's folder, where it has one, looked at before anything is put or moved.
 
     Raises:
+        CommitConflict: Another job took the folder over meanwhile.
         ConfigError: The checkpoint that the set was made from cannot be found.
         CorruptDataError: run.json is damaged, and nothing tells what it was.
         StorageError: The store could not be read or written.
     """
+    check: Callable[[], None] = (lambda: None) if fence is None else fence.check
+    check()
     done = mend_run_spec(report.url)
     samples = SampleSet(report.url)
     done += mend_origin(report.url)
+    check()  # the job that took over may have put a part by now that is not yet committed: no stray file to be moved
     done += mend_ledger(report.url)
     broken = [record for record in samples.committed() if _is_broken(samples, record)]
+    check()
     mended, not_mended = _mend_kept(samples)
     done += mended
     failed: list[str] = []
     if broken:
         maker = _maker(samples)
         for number, record in enumerate(broken, 1):
-            problem = _make_again(samples, maker, record)
+            problem = _make_again(samples, maker, record, check)
             where = f"data/{record.name}"
             if problem is None:
                 done.append(f"{where}: made again, with the digest that was committed")
@@ -74,6 +82,7 @@ def repair(report: VerifyReport, progress: Callable[[int, int], None] | None = N
             if progress is not None:
                 progress(number, len(broken))
     if not failed:
+        check()
         done += mend_published(report.url, was_published=report.finished)
     return Repair(done=tuple(done), failed=(*failed, *not_mended))
 
@@ -125,12 +134,13 @@ def _maker(samples: SampleSet) -> PartMaker:
     raise AssertionError  # there is a last one
 
 
-def _make_again(samples: SampleSet, maker: PartMaker, record: PartRecord) -> str | None:
+def _make_again(samples: SampleSet, maker: PartMaker, record: PartRecord, check: Callable[[], None]) -> str | None:
     """What is wrong with the part that was made again; None if it was right and is in place."""
     part = PartRange(record.first, record.rows)
     data = maker.encode(part, maker.sample(part))
     digest = part_digest(data)
     if digest != record.xxh3_128:
         return f"made again it has XXH3-128 {digest}, expected {record.xxh3_128}: another kind of machine, or other versions"
+    check()
     storage.put_replace(storage.join(samples.data_url, record.name), data)
     return None
