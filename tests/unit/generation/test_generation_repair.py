@@ -266,3 +266,18 @@ def test_a_repair_whose_folder_another_job_took_over_moves_nothing(
     assert {name: data for name, data in content(damaged).items() if "holder" not in name} == {
         name: data for name, data in before.items() if "holder" not in name
     }
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "tar"])
+def test_a_part_that_a_killed_job_put_beyond_a_published_set_is_no_stray_file(tmp_path: Path, suffix: PartSuffix) -> None:
+    folder = made(tmp_path / "set", suffix, 10)
+    SampleSet(str(folder)).open(SPEC, num_samples=15)
+    commit(SampleSet(str(folder)), 10, 5, suffix)
+    (killed_before,) = (folder / "commits").glob("000000000010-*")
+    killed_before.unlink()
+    assert verify(str(folder)).problems == ()
+    (part,) = (folder / "data").glob("part-000000000010.*")
+    part.write_bytes(part.read_bytes()[:-1])
+    assert any("part-000000000010" in problem for problem in verify(str(folder)).problems)
+    (folder / "goals" / "000000000015").unlink()  # nobody asked for it
+    assert any("got a stray file" in problem for problem in verify(str(folder)).problems)
