@@ -22,7 +22,7 @@ def main() -> int:
     if command.dry_run:
         say_table("Plan of the training job", plan.describe())
         return OK
-    with sole_job(plan.config.run_dir, unguarded="warn"):
+    with sole_job(plan.config.run_dir, unguarded="warn") as fence:
         done = finished_step(plan)
         if done is not None:
             say_table("Already done", [("step", f"{done:,}"), ("run", plan.config.run_dir)])
@@ -30,7 +30,7 @@ def main() -> int:
         clear_training_run(plan.config.run_dir)  # of writers of earlier jobs that were killed
         say_table("Training", plan.describe())
         with ray_session():
-            outcome = run_training(plan)
+            outcome = run_training(plan, fence)
     say_table(
         "Trained" if outcome.finished else "Stopped; the same command continues",
         [

@@ -1,5 +1,6 @@
 """Check a sample set from storage alone: python jobs/verify.py URL [--repair]."""
 
+from pipeline import storage
 from pipeline.errors import ConfigError, PermanentStorageError
 from pipeline.plans.flags import arguments
 from pipeline.runtime.console import say
@@ -15,7 +16,8 @@ Exit code 0: finished and undamaged; 1: unfinished or damaged; 2: no sample set 
 
 --no-images compares all bytes with their digests, and decodes no image: much faster for large sets.
 --repair makes broken parts again from the checkpoint that the set was made from, and puts them in place if they have the
-digests that were committed; it mends run.json, the ledger, the manifest and the index of shards, and moves a damaged
+digests that were committed; it mends the output's copy of the checkpoint from the
+original, run.json, the ledger, the manifest and the index of shards, and moves a damaged
 origin.json and files that belong to no part to quarantine/."""
 
 
@@ -35,10 +37,10 @@ def main() -> int:
         return OK if report.ok else FAILED
     for problem in report.problems:
         say(f"problem: {problem}")
-    from pipeline.generation.repair import repair  # loads torch, which looking alone need not wait for
+    from pipeline.generation.repair import repair
 
-    with sole_job(report.url, unguarded="warn"), ProgressReporter("repair", "part") as reporter:
-        mended = repair(report, lambda done, total: reporter.update(ProgressPoint(done=done, total=total)))
+    with sole_job(report.url, unguarded="warn") as fence, ProgressReporter("repair", "part") as reporter:
+        mended = repair(report, lambda done, total: reporter.update(ProgressPoint(done=done, total=total)), fence)
     for line in mended.done:
         say(f"repaired: {line}")
     for line in mended.failed:
@@ -51,9 +53,16 @@ def main() -> int:
 def _verified(url: str, images: bool) -> VerifyReport:
     with ProgressReporter("verify", "row") as reporter:
         try:
-            return verify(url, lambda done, total: reporter.update(ProgressPoint(done=done, total=total)), decode_images=images)
+            report = verify(
+                url, lambda done, total: reporter.update(ProgressPoint(done=done, total=total)), decode_images=images
+            )
         except PermanentStorageError as error:
             raise ConfigError(str(error)) from error
+    if not storage.exists(storage.join(report.url, "checkpoint")):
+        return report
+    from pipeline.generation.repair import with_kept_checkpoint  # loads torch, which processes that look at parts do not need
+
+    return with_kept_checkpoint(report)
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ def save_checkpoint(
     cursor: Cursor,
     config: Mapping[str, Any],
     history: Sequence[tuple[int, float]],
+    fence: storage.Fence | None = None,
 ) -> str:
     """Writes a checkpoint and returns its URL; readers see all of it or none.
 
@@ -42,13 +43,15 @@ def save_checkpoint(
         cursor: Position in the stream after `step` steps.
         config: The run's resolved configuration, as JSON values.
         history: (step, loss) pairs from the run's start, for the loss curve.
+        fence: The lease on the run's folder, looked at before every file: whoever took it over may be at this very step.
 
     Raises:
+        CommitConflict: Another job took the folder over; the checkpoint is not this one's.
         StorageError: The store refused a file; the checkpoint then does not exist.
     """
     url = storage.join(run_url, "checkpoints", f"step-{step:09d}")
     state = {"config": config, "cursor": cursor.to_json(), "history": [list(point) for point in history]}
-    _write(url, step, chain(_model_files(model, averages), training_files(training_tensors, state)))
+    _write(url, step, chain(_model_files(model, averages), training_files(training_tensors, state)), fence)
     return url
 
 
@@ -76,16 +79,23 @@ def _model_files(model: Model, averages: Mapping[float, Mapping[str, Tensor]]) -
         yield average_name(length), weights_bytes(averages[length])
 
 
-def _write(url: str, step: int, contents: Iterable[tuple[str, bytes]]) -> None:
+def _write(url: str, step: int, contents: Iterable[tuple[str, bytes]], fence: storage.Fence | None = None) -> None:
     files: dict[str, FileRecord] = {}
     for name, data in contents:
+        _check(fence)
         storage.put_replace(storage.join(url, *name.split("/")), data)
         files[name] = record_of(data)
         del data  # before the next one is made
+    _check(fence)
     storage.put_replace(storage.join(url, RECORD_NAME), record_bytes(make_record(step, files)))
 
 
-def prune(run_url: str, keep: int, step: int) -> list[str]:
+def _check(fence: storage.Fence | None) -> None:
+    if fence is not None:
+        fence.check()
+
+
+def prune(run_url: str, keep: int, step: int, fence: storage.Fence | None = None) -> list[str]:
     """Removes all but the newest `keep` checkpoints up to a step, and what killed writers left of others before it.
 
     Args:
@@ -93,13 +103,19 @@ def prune(run_url: str, keep: int, step: int) -> list[str]:
         keep: Checkpoints to keep; at least one always is.
         step: The step that was just saved: what is there of later ones could not be read, or training would be there by now,
             and does not count.
+        fence: The lease on the run's folder, looked at before each is removed.
 
     Returns:
         The URLs removed.
+
+    Raises:
+        CommitConflict: Another job took the folder over, and may be reading what is left.
+        StorageError: The store refused.
     """
     whole = [url for url in checkpoint_urls(run_url) if step_of(url) <= step]
     left = [url for url in unfinished_urls(run_url) if step_of(url) < step]
     removed = [*whole[max(1, keep) :], *left]
     for url in removed:
+        _check(fence)
         storage.remove_tree(url)
     return removed

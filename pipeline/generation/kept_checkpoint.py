@@ -27,17 +27,61 @@ def keep_checkpoint(output: str, checkpoint: str, digest: str) -> str:
         StorageError: A store failed.
     """
     kept = _kept_url(output, digest)
+    is_begun = bool(storage.list_objects(kept, recursive=True))
     if not is_whole_copy(kept):
         copy_for_sampling(checkpoint, kept, digest)
-        return kept
-    try:
-        check_copy(kept, digest)
-    except (CorruptDataError, PermanentStorageError) as error:
+    problem = _problem(kept, digest) if is_begun else None
+    if problem is not None:
         if not is_there(checkpoint):
-            problem = f"the output's copy of its checkpoint is damaged ({error}), and {checkpoint} is gone"
-            raise CorruptDataError(problem, kept) from error
+            raise CorruptDataError(
+                f"the output's copy of its checkpoint is damaged ({problem}), and {checkpoint} is gone", kept
+            )
         copy_for_sampling(checkpoint, kept, digest, replace=True)
     return kept
+
+
+def check_kept(output: str, digest: str) -> str | None:
+    """Returns what is wrong with a set's copy of its checkpoint, in one line; None for a sound copy, and where there is none.
+
+    Args:
+        output: The set's folder.
+        digest: Of the set's checkpoint.
+
+    Raises:
+        TransientStorageError: The store did not answer.
+    """
+    kept = _kept_url(output, digest)
+    if not storage.list_objects(kept, recursive=True):
+        return None  # an older set, or one whose copy somebody deleted, as they may
+    problem = _problem(kept, digest) if is_whole_copy(kept) else "got an incomplete copy of the checkpoint"
+    return problem and f"{_FOLDER}/{_name(digest)}: {problem}"
+
+
+def mend_kept(output: str, checkpoint: str, digest: str) -> tuple[list[str], list[str]]:
+    """Mends a set's copy of its checkpoint from where that was found; returns what was done and what was not, in lines.
+
+    Args:
+        output: The set's folder.
+        checkpoint: Where the checkpoint was found; empty where that is not known.
+        digest: Of the checkpoint.
+
+    Raises:
+        StorageError: The copy could not be written, or a store did not answer.
+    """
+    problem = check_kept(output, digest)
+    if problem is None:
+        return [], []
+    name = f"{_FOLDER}/{_name(digest)}"
+    original = checkpoint if checkpoint and checkpoint != _kept_url(output, digest) else ""
+    if not original or not is_there(original):
+        gone = f"{original} is gone" if original else "nothing says where the original is"
+        advice = f"put it back, or delete {name} if the set need neither grow nor be repaired"
+        return [], [f"{problem}; {gone}: {advice}"]
+    try:
+        copy_for_sampling(original, _kept_url(output, digest), digest, replace=True)
+    except (ConfigError, CorruptDataError) as error:
+        return [], [f"{problem}; nor can the original be copied: {error}"]
+    return [f"{name}: copied again from {original}"], []
 
 
 def drop_other_copies(output: str, digest: str, source: str) -> None:
@@ -88,6 +132,14 @@ def checkpoint_is_gone(output: str, checkpoint: str) -> ConfigError:
         f"the checkpoint that {output} was begun with is gone, and the output has no copy of it; expected it at {checkpoint}: "
         "put it back, name a copy of it with --checkpoint, or begin another output"
     )
+
+
+def _problem(kept: str, digest: str) -> str | None:
+    try:
+        check_copy(kept, digest)
+    except (ConfigError, CorruptDataError, PermanentStorageError) as error:
+        return str(error)
+    return None
 
 
 def _kept_url(output: str, digest: str) -> str:

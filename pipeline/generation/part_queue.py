@@ -39,6 +39,10 @@ class PartQueue:
         """Rows of the parts that somebody is at work on."""
         return sum(part.rows for part in self._flying)
 
+    def left(self) -> list[PartRange]:
+        """Parts neither made nor given up, in order."""
+        return sorted({*self._open, *self._suspects, *self._flying}, key=lambda part: part.first)
+
     @property
     def finished(self) -> bool:
         """Whether nothing is left to do or to wait for."""

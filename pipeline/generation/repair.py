@@ -1,14 +1,15 @@
-"""Mending a damaged sample set: what is broken is made again, and must come out with the digest that was committed."""
+"""Proving a sample set with its copy of the checkpoint, and mending it: what is made again must be what was committed."""
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from pipeline import storage
 from pipeline.errors import ConfigError, CorruptDataError, PermanentStorageError
-from pipeline.generation.kept_checkpoint import checkpoint_is_gone, checkpoint_places
+from pipeline.generation.kept_checkpoint import check_kept, checkpoint_is_gone, checkpoint_places, mend_kept
 from pipeline.generation.making import PartMaker
 from pipeline.generation.spec import GenerationSpec
 from pipeline.samples import PartRange, PartRecord, SampleSet, VerifyReport, load_origin, part_digest
@@ -26,8 +27,22 @@ class Repair:
     """What could not be mended and why, each in one line."""
 
 
-def repair(report: VerifyReport, progress: Callable[[int, int], None] | None = None) -> Repair:
-    """Mends what `verify` found: run.json, the ledger and what readers follow from each other, parts by making them again.
+def with_kept_checkpoint(report: VerifyReport) -> VerifyReport:
+    """Returns a report with what is wrong with the set's copy of its checkpoint; unchanged where run.json does not say which.
+
+    Raises:
+        TransientStorageError: The store did not answer.
+    """
+    digest = _checkpoint_digest(SampleSet(report.url))
+    problem = digest and check_kept(report.url, digest)
+    return replace(report, problems=(*report.problems, problem)) if problem else report
+
+
+def repair(
+    report: VerifyReport, progress: Callable[[int, int], None] | None = None, fence: storage.Fence | None = None
+) -> Repair:
+    """Mends what `verify` found: run.json, the ledger and what readers follow from each other, parts by making them again, and
+    the copy of the checkpoint from the original.
 
     A part is put in place only if its bytes are those that were committed. Files that belong to no part are moved aside to
     `quarantine/`, never deleted. Works in this process, without Ray.
@@ -35,22 +50,30 @@ def repair(report: VerifyReport, progress: Callable[[int, int], None] | None = N
     Args:
         report: From `verify`; nobody else may write to the set meanwhile.
         progress: Called after each part with the parts made again so far and all that are broken.
+        fence: The lease on the set's folder, where it has one, looked at before anything is put or moved.
 
     Raises:
+        CommitConflict: Another job took the folder over meanwhile.
         ConfigError: The checkpoint that the set was made from cannot be found.
         CorruptDataError: run.json is damaged, and nothing tells what it was.
         StorageError: The store could not be read or written.
     """
+    check: Callable[[], None] = (lambda: None) if fence is None else fence.check
+    check()
     done = mend_run_spec(report.url)
     samples = SampleSet(report.url)
     done += mend_origin(report.url)
+    check()  # the job that took over may have put a part by now that is not yet committed: no stray file to be moved
     done += mend_ledger(report.url)
     broken = [record for record in samples.committed() if _is_broken(samples, record)]
+    check()
+    mended, not_mended = _mend_kept(samples)
+    done += mended
     failed: list[str] = []
     if broken:
         maker = _maker(samples)
         for number, record in enumerate(broken, 1):
-            problem = _make_again(samples, maker, record)
+            problem = _make_again(samples, maker, record, check)
             where = f"data/{record.name}"
             if problem is None:
                 done.append(f"{where}: made again, with the digest that was committed")
@@ -59,8 +82,24 @@ def repair(report: VerifyReport, progress: Callable[[int, int], None] | None = N
             if progress is not None:
                 progress(number, len(broken))
     if not failed:
+        check()
         done += mend_published(report.url, was_published=report.finished)
-    return Repair(done=tuple(done), failed=tuple(failed))
+    return Repair(done=tuple(done), failed=(*failed, *not_mended))
+
+
+def _mend_kept(samples: SampleSet) -> tuple[list[str], list[str]]:
+    origin, digest = load_origin(samples.url), _checkpoint_digest(samples)
+    return mend_kept(samples.url, "" if origin is None else origin.checkpoint, digest) if digest else ([], [])
+
+
+def _checkpoint_digest(samples: SampleSet) -> str | None:
+    """What run.json says; None where it does not."""
+    try:
+        spec: dict[str, Any] = samples.spec()
+        digest = spec["generation"]["checkpoint_digest"]
+    except (CorruptDataError, PermanentStorageError, KeyError, TypeError):
+        return None
+    return digest if isinstance(digest, str) else None
 
 
 def _is_broken(samples: SampleSet, record: PartRecord) -> bool:
@@ -95,12 +134,13 @@ def _maker(samples: SampleSet) -> PartMaker:
     raise AssertionError  # there is a last one
 
 
-def _make_again(samples: SampleSet, maker: PartMaker, record: PartRecord) -> str | None:
+def _make_again(samples: SampleSet, maker: PartMaker, record: PartRecord, check: Callable[[], None]) -> str | None:
     """What is wrong with the part that was made again; None if it was right and is in place."""
     part = PartRange(record.first, record.rows)
     data = maker.encode(part, maker.sample(part))
     digest = part_digest(data)
     if digest != record.xxh3_128:
         return f"made again it has XXH3-128 {digest}, expected {record.xxh3_128}: another kind of machine, or other versions"
+    check()
     storage.put_replace(storage.join(samples.data_url, record.name), data)
     return None

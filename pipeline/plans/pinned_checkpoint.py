@@ -45,12 +45,13 @@ def pinned_checkpoint(config: GenerateConfig) -> PinnedCheckpoint:
     recorded = load_origin(config.output)
     if recorded is None or recorded.given != given:
         found = resolve(given)
-        origin = Origin(given=given, checkpoint=found, conditions=config.conditions)
         info = inspect_checkpoint(found)
+        origin = Origin(given=given, checkpoint=found, conditions=config.conditions, digest=info.digest)
         known = _known(config.output) if recorded is None and found != given else None
         kept = None if known is None or known.digest == info.digest else find_checkpoint(config.output, "", known.digest)
         if kept is not None:  # origin.json was lost, and the run that is named has a newer checkpoint by now
-            return PinnedCheckpoint(replace(origin, checkpoint=kept), inspect_checkpoint(kept), kept)
+            there = inspect_checkpoint(kept)
+            return PinnedCheckpoint(replace(origin, checkpoint=kept, digest=there.digest), there, kept)
         return PinnedCheckpoint(origin, info, found)
     return _recorded(config.output, replace(recorded, conditions=config.conditions))
 
@@ -58,17 +59,25 @@ def pinned_checkpoint(config: GenerateConfig) -> PinnedCheckpoint:
 def _recorded(output: str, origin: Origin) -> PinnedCheckpoint:
     """The checkpoint of a set that was begun; as long as it is where it was found, it must still be the same there."""
     known = _known(output)
+    digest = origin.digest if known is None else known.digest  # killed before it wrote run.json, it had made its copy
+    kept = find_checkpoint(output, "", digest) if digest else None
     if is_there(origin.checkpoint):
         try:
             info = inspect_checkpoint(origin.checkpoint)
             return PinnedCheckpoint(origin, info, find_checkpoint(output, origin.checkpoint, info.digest))
         except (CorruptDataError, ConfigError, PermanentStorageError):
-            if known is None:
+            if known is None and kept is None:
                 raise  # else it is being removed or was damaged since; the copy is what counts
+    if kept is not None:
+        try:
+            return PinnedCheckpoint(origin, inspect_checkpoint(kept), kept)
+        except (CorruptDataError, ConfigError, PermanentStorageError):
+            if known is None:
+                raise
+        return PinnedCheckpoint(origin, known, kept)  # a finished set does not mind, any other names the damage
     if known is None:
         raise checkpoint_is_gone(output, origin.checkpoint)
-    url = find_checkpoint(output, origin.checkpoint, known.digest)
-    return PinnedCheckpoint(origin, known if url in (None, origin.checkpoint) else inspect_checkpoint(url), url)
+    return PinnedCheckpoint(origin, known, find_checkpoint(output, origin.checkpoint, known.digest))
 
 
 def _known(output: str) -> CheckpointInfo | None:

@@ -34,6 +34,11 @@ MAX_DEATHS = 10
 MAX_DEATHS_IN_A_ROW = 20
 """Workers that may die or not start, one after another without a part done in between and no single part to blame; twice their
 number where that is more, as a node may take all of them with it."""
+MAX_DEATHS_BEFORE_ANY, DEATHS_OF_EACH_PLACE = 10, 5
+"""Workers that may die before any part is made, in all or for each of their places, once every open part has killed one that
+had nothing else: fewer than these parts' own retries, which on one worker take an hour for ten parts. While there is an open
+part that has not, or after any part that was made, the job goes on: nodes may have been taken away."""
+_PARTS_NAMED = 10
 _PERMANENT = (ConfigError, CorruptDataError, PermanentStorageError, CommitConflict)
 
 
@@ -205,6 +210,14 @@ class Dispatch:
             raise SwissrollError(f"{len(self.queue.given_up)} parts failed for good, the last one: {rows}: {reason}")
 
     def _check_lost(self, reason: str) -> None:
+        most = max(MAX_DEATHS_BEFORE_ANY, DEATHS_OF_EACH_PLACE * self._pool.places)
+        if self._lost.before_any > most and self._lost.are_lost_by(left := self.queue.left()):
+            named = ", ".join(f"{part.first} to {part.first + part.rows - 1}" for part in left[:_PARTS_NAMED])
+            more = f" and {len(left) - _PARTS_NAMED} more parts" if len(left) > _PARTS_NAMED else ""
+            raise SwissrollError(
+                f"{self._lost.before_any} workers died and no part was made: each of the {len(left)} open parts killed one "
+                f"that had nothing else to do (rows {named}{more}); the last: {reason}"
+            )
         if self._lost.in_a_row > max(MAX_DEATHS_IN_A_ROW, 2 * self._pool.places):
             raise SwissrollError(f"{self._lost.in_a_row} workers died in a row and no part was made; the last: {reason}")
 

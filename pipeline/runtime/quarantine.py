@@ -9,6 +9,7 @@ from ray.actor import ActorHandle
 from ray.exceptions import RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from pipeline import storage
 from pipeline.runtime.asking import STORAGE_TIMEOUT_S, asked
 from pipeline.runtime.hub import HubAddress
 from pipeline.runtime.session import NAMESPACE
@@ -23,10 +24,12 @@ class QuarantineKeeper:
         url: The file of the list.
         allowed: Samples that may be listed.
         hub: Where the count goes.
+        fence: Tells whether another job has taken the run over; None where that cannot be.
     """
 
-    def __init__(self, url: str, allowed: int, hub: HubAddress) -> None:
+    def __init__(self, url: str, allowed: int, hub: HubAddress, fence: storage.Fence | None) -> None:
         self._given = url, allowed
+        self._fence = fence
         self._hub = hub.connect()
         self._quarantine: Quarantine | None = None
 
@@ -45,9 +48,12 @@ class QuarantineKeeper:
         """Lists a sample; when it returns, the sample is on storage.
 
         Raises:
+            CommitConflict: Another job took the run over; the list is its own.
             CorruptDataError: There are more than allowed.
             StorageError: The list could not be written.
         """
+        if self._fence is not None:
+            self._fence.check()
         self.open()
         quarantine = cast(Quarantine, self._quarantine)
         try:
@@ -70,6 +76,7 @@ class QuarantineAddress:
         """Lists a sample; when it returns, the sample is on storage.
 
         Raises:
+            CommitConflict: Another job took the run over.
             CorruptDataError: There are more than allowed.
             StorageError: The list could not be written.
             NoAnswer: The keeper is stuck.
@@ -81,13 +88,16 @@ class QuarantineAddress:
             raise error.cause from error
 
 
-def start_quarantine(url: str, allowed: int, hub: HubAddress) -> tuple[ActorHandle, QuarantineAddress]:
+def start_quarantine(
+    url: str, allowed: int, hub: HubAddress, fence: storage.Fence | None = None
+) -> tuple[ActorHandle, QuarantineAddress]:
     """Starts the keeper on the driver's node; it lives as long as the handle is held.
 
     Args:
         url: The file of the list.
         allowed: Samples that may be listed.
         hub: Where the count goes.
+        fence: The lease on the run's folder, looked at before the list is written.
 
     Raises:
         CorruptDataError: There is a file, and it is no such list.
@@ -97,7 +107,7 @@ def start_quarantine(url: str, allowed: int, hub: HubAddress) -> tuple[ActorHand
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     address = QuarantineAddress(f"quarantine-{uuid.uuid4().hex}")
     options = ray.remote(QuarantineKeeper).options(name=address.name, namespace=NAMESPACE, num_cpus=0, scheduling_strategy=here)
-    keeper = cast(ActorHandle, options.remote(url, allowed, hub))
+    keeper = cast(ActorHandle, options.remote(url, allowed, hub, fence))
     try:
         asked(keeper.open.remote(), "the keeper of the quarantine list", STORAGE_TIMEOUT_S)
     except RayTaskError as error:

@@ -58,10 +58,15 @@ def finished_step(plan: TrainPlan) -> int | None:
     return step if step >= plan.config.steps else None
 
 
-def run_training(plan: TrainPlan) -> TrainOutcome:
+def run_training(plan: TrainPlan, fence: storage.Fence | None) -> TrainOutcome:
     """Runs a training job to its end or until SIGTERM; prints progress. Ray must be connected.
 
+    Args:
+        plan: What is to be trained.
+        fence: The lease on the run's folder, where it has one: a job that slept past it writes nothing more.
+
     Raises:
+        CommitConflict: Another job took the run's folder over.
         SwissrollError: What stopped the job, in the words of the process it happened in.
         ray.train.TrainingFailedError: Workers died more often than the configuration allows.
     """
@@ -69,6 +74,8 @@ def run_training(plan: TrainPlan) -> TrainOutcome:
     started = start_hub("train", c.metrics_port, TRAIN_METRICS_PORT)
     hub = started.handle
     say(f"metrics: {started.metrics_url}")
+    if fence is not None:
+        fence.check()  # connecting may have taken long
     write_run_config(c.run_dir, plan.identity, c.to_json())
     first_step = _newest_step(c.run_dir)
     labels = {"job_kind": "train", "run": c.run_dir.rpartition("/")[2], "preset": c.preset, "version": code_version()}
@@ -79,7 +86,7 @@ def run_training(plan: TrainPlan) -> TrainOutcome:
         c.workers.share_cpus,
     )
     keeper, quarantine = start_quarantine(
-        storage.join(c.run_dir, QUARANTINE_NAME), c.stream.corrupt_allowed(plan.index.num_samples), started.address
+        storage.join(c.run_dir, QUARANTINE_NAME), c.stream.corrupt_allowed(plan.index.num_samples), started.address, fence
     )
     loaders = start_loaders(
         c.workers.num_loaders,
@@ -94,7 +101,7 @@ def run_training(plan: TrainPlan) -> TrainOutcome:
             cache=c.workers.cache,
         ),
     )
-    args = TrainerArgs(plan, loaders, hub, max(1, int(c.workers.cpus_per_worker)), first_step)
+    args = TrainerArgs(plan, loaders, hub, max(1, int(c.workers.cpus_per_worker)), first_step, fence)
     scaling = ray.train.ScalingConfig(
         num_workers=c.workers.num_workers,
         use_gpu=gpu,

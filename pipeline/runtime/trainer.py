@@ -50,6 +50,8 @@ class TrainerArgs:
     """CPU threads of torch."""
     first_step: int
     """Where the job began, for the count of images trained since."""
+    fence: storage.Fence | None = None
+    """Tells whether another job has taken the run over; None where that cannot be."""
 
 
 def run_trainer(config: dict[str, TrainerArgs]) -> None:
@@ -114,6 +116,8 @@ class Trainer:
             self.tally.set(TRAIN_LOSS, loss)
         every = self.config.snapshot_every_steps
         if self.rank == 0 and every and (result.step % every == 0 or result.step == self.config.steps):
+            if self.args.fence is not None:
+                self.args.fence.check()
             save_snapshot(self.config.run_dir, result.step, self.state.averages)
         now = time.monotonic()
         if now - self._reported_at > REPORT_EVERY_S:
@@ -151,8 +155,9 @@ class Trainer:
             cursor=Cursor(samples_consumed=self.state.step * batch, fingerprint=self.plan.fingerprint),
             config=self.config.to_json(),
             history=self.history,
+            fence=self.args.fence,
         )
-        prune(self.config.run_dir, self.config.keep_checkpoints, self.state.step)
+        prune(self.config.run_dir, self.config.keep_checkpoints, self.state.step, self.args.fence)
         self.saved_step, self._saved_at = self.state.step, time.monotonic()
         self.hub.commit.remote(CHECKPOINT_STEP.name, self.state.step)
 

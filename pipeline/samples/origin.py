@@ -22,6 +22,8 @@ class Origin:
     """The checkpoint folder that was found there then."""
     conditions: str = ""
     """The file of conditions, or nothing."""
+    digest: str = ""
+    """The checkpoint's: by it a job that comes back before there is a run.json knows its copy. Nothing in older origins."""
 
     def write(self, url: str) -> None:
         """Record the origin in a set's folder, unless there is one.
@@ -29,7 +31,7 @@ class Origin:
         Raises:
             ResumeMismatch: Another job found another checkpoint in the same place just before.
         """
-        content = asdict(self) | {_DIGEST_FIELD: _digest(asdict(self))}
+        content = _fields(self) | {_DIGEST_FIELD: _digest(_fields(self))}
         if storage.put_once(_origin_url(url), (json.dumps(content, indent=2, sort_keys=True) + "\n").encode()):
             return
         there = load_origin(url)
@@ -58,9 +60,14 @@ def load_origin(url: str) -> Origin | None:
     if not all(isinstance(value, str) for value in read.values()):
         raise _damaged(str(read), origin_url)
     origin = Origin(**read)
-    if digest not in (None, _digest(asdict(origin))):
+    if digest not in (None, _digest(_fields(origin))):
         raise _damaged(f"{read} and the digest {digest}", origin_url)
     return origin
+
+
+def _fields(origin: Origin) -> dict[str, str]:
+    """What is written: a digest that is not known is left out, as in origins that were written before there was one."""
+    return {name: value for name, value in asdict(origin).items() if value or name != "digest"}
 
 
 def _digest(fields: dict[str, str]) -> str:

@@ -196,3 +196,27 @@ def test_workers_that_cannot_start_end_the_job_with_the_reason(
     seen: HubView = ray.get(hub.view.remote(), timeout=30)  # pyright: ignore[reportAssignmentType]
     assert "did not start" in " ".join(seen.messages)
     cluster.remove_node(node)
+
+
+def test_a_job_whose_parts_all_kill_their_worker_ends_with_one_error_that_names_them(
+    cluster: Cluster, checkpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Deadly(generator.Generator):
+        """Dies at every part. Defined here, so that workers need not find this file."""
+
+        def make_part(self, part: PartRange) -> PartRecord:
+            os.kill(os.getpid(), signal.SIGKILL)
+            return super().make_part(part)
+
+    monkeypatch.setattr(dispatch, "MAX_DEATHS_BEFORE_ANY", 2)
+    monkeypatch.setattr(dispatch, "DEATHS_OF_EACH_PLACE", 2)
+    monkeypatch.setattr(generator_pool, "Generator", Deadly)
+    node = cluster.add_node(num_cpus=1)
+    plan = planned(checkpoint, tmp_path / "samples", "--num-workers", "1", "--num-samples", str(3 * PART_ROWS))
+    hub = start_hub("generate", 0, 0)
+    pool = pool_of(plan, hub.address)
+    named = r"workers died and no part was made: each of the 3 open parts .*\(rows 0 to 4, 5 to 9, 10 to 14\); the last: "
+    with stop_on_sigterm() as stop, pytest.raises(SwissrollError, match=named):
+        dispatch.Dispatch(plan, [], pool, hub.handle).run(stop)
+    assert 5 <= pool.deaths <= 6
+    cluster.remove_node(node)

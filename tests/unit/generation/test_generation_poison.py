@@ -92,3 +92,47 @@ def test_when_every_part_loses_its_worker_it_is_not_the_parts(alone: bool) -> No
         assert lost.in_a_row == max(0, number + 1 - (MAX_PARTS if alone else 0))
     lost.done()
     assert lost.in_a_row == 0
+
+
+def lone_worker(count: int, poison: set[int]) -> tuple[PartQueue, LostWorkers, int]:
+    """One worker until nothing is left, or until each part that is left lost it; and how often it died."""
+    every = parts(count)
+    queue, lost, deaths = PartQueue(every, max_failures=3, max_deaths=MAX_DEATHS), LostWorkers(MAX_PARTS), 0
+    while not queue.finished and not (deaths > MAX_DEATHS and lost.are_lost_by(queue.left())):
+        at = [part for part in (queue.take(),) if part is not None]
+        if not queue.is_alone(at[0]):
+            at += [part for part in (queue.take(beside_another=True),) if part is not None]
+        if {part.first // 10 for part in at} & poison:
+            deaths += 1
+            lost.lost(at[0] if queue.is_alone(at[0]) else None)
+            for part in at:
+                queue.failed(part, "died", worker_died=True)
+        else:
+            for part in at:
+                queue.done(part, PartRecord(first=part.first, rows=10, size_bytes=1, xxh3_128="a" * 32))
+                lost.done()
+    return queue, lost, deaths
+
+
+@pytest.mark.parametrize(("count", "most"), [(2, 11), (3, 11), (7, 11), (10, 15), (20, 30)])
+def test_when_every_part_of_a_small_job_kills_its_worker_it_ends_long_before_their_retries(count: int, most: int) -> None:
+    queue, lost, deaths = lone_worker(count, set(range(count)))
+    assert deaths == lost.before_any == most
+    assert queue.left() == parts(count)
+
+
+@pytest.mark.parametrize("good", range(11))
+def test_a_single_good_part_is_made_among_others_that_kill(good: int) -> None:
+    count = 11
+    queue, lost, _ = lone_worker(count, set(range(count)) - {good})
+    assert set(queue.given_up) == {part for part in parts(count) if part.first != 10 * good}
+    assert not lost.are_lost_by(queue.left())
+
+
+def test_a_job_that_made_a_part_goes_on_though_all_others_kill() -> None:
+    lost = LostWorkers(MAX_PARTS)
+    lost.done()
+    for part in parts(3):
+        lost.lost(part)
+    assert not lost.are_lost_by(parts(3))
+    assert lost.before_any == 0

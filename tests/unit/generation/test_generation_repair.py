@@ -9,11 +9,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.errors import CorruptDataError
+from pipeline.errors import CommitConflict, CorruptDataError
+from pipeline.generation import repair as repair_module
 from pipeline.generation.encode import encode_png
 from pipeline.generation.repair import Repair, repair
 from pipeline.samples import Origin, PartRows, PartSuffix, SampleSet, encode_part, load_origin, open_ranges, verify
 from pipeline.shards import found_shards, index_shard, join_shards, open_data, save_index
+from pipeline.storage import Fence
 
 SPEC: dict[str, object] = {"generation": {"seed": 0, "labels": [1, 2]}, "checkpoint": "ab" * 32}
 
@@ -237,3 +239,45 @@ def test_an_origin_that_somebody_edited_needs_no_digest(damaged: Path) -> None:
     (damaged / "origin.json").write_text('{"given": "/moved/a", "checkpoint": "/moved/a/checkpoints/1"}')
     assert verify(str(damaged)).ok
     assert load_origin(str(damaged)) == Origin(given="/moved/a", checkpoint="/moved/a/checkpoints/1")
+
+
+@pytest.mark.parametrize("moment", ["before", "meanwhile"])
+def test_a_repair_whose_folder_another_job_took_over_moves_nothing(
+    damaged: Path, moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A part that the other job has just put, and not yet committed, looks like a stray file."""
+    part = next((damaged / "data").glob("part-*"))
+    shutil.copy(part, part.with_name(part.name.replace("part-0", "part-9")))
+    fence, later = Fence(str(damaged), 1), damaged / "lease" / "000000000002.holder"
+    later.parent.mkdir()
+    later.with_name("000000000001.holder").touch()
+    report, before = verify(str(damaged)), content(damaged)
+    if moment == "before":
+        later.touch()
+    mend = repair_module.mend_run_spec
+
+    def slow(url: str) -> list[str]:
+        later.touch()
+        return mend(url)
+
+    monkeypatch.setattr(repair_module, "mend_run_spec", slow)
+    with pytest.raises(CommitConflict, match="another job took over"):
+        repair(report, fence=fence)
+    assert {name: data for name, data in content(damaged).items() if "holder" not in name} == {
+        name: data for name, data in before.items() if "holder" not in name
+    }
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "tar"])
+def test_a_part_that_a_killed_job_put_beyond_a_published_set_is_no_stray_file(tmp_path: Path, suffix: PartSuffix) -> None:
+    folder = made(tmp_path / "set", suffix, 10)
+    SampleSet(str(folder)).open(SPEC, num_samples=15)
+    commit(SampleSet(str(folder)), 10, 5, suffix)
+    (killed_before,) = (folder / "commits").glob("000000000010-*")
+    killed_before.unlink()
+    assert verify(str(folder)).problems == ()
+    (part,) = (folder / "data").glob("part-000000000010.*")
+    part.write_bytes(part.read_bytes()[:-1])
+    assert any("part-000000000010" in problem for problem in verify(str(folder)).problems)
+    (folder / "goals" / "000000000015").unlink()  # nobody asked for it
+    assert any("got a stray file" in problem for problem in verify(str(folder)).problems)

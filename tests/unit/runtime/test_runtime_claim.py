@@ -1,9 +1,11 @@
 """An output that is claimed keeps its checkpoint: it goes on, grows and is repaired when training has removed the original."""
 
+import json
 import shutil
 from pathlib import Path
 
 import pytest
+import xxhash
 
 from pipeline import storage
 from pipeline.checkpoints import save_model
@@ -15,7 +17,7 @@ from pipeline.networks import UNetConfig
 from pipeline.plans.commands import parse_generate
 from pipeline.plans.generate_plan import GeneratePlan, plan_generation
 from pipeline.runtime.generate_run import claim_output
-from pipeline.samples import SampleSet, verify
+from pipeline.samples import Origin, SampleSet, load_origin, verify
 
 NETWORK = UNetConfig(widths=(8, 16), blocks=1, attention=(False, False), norm_groups=4)
 MODEL = ModelConfig(image=ImageConfig(size=8, channels=1, num_classes=3), network=NETWORK)
@@ -231,3 +233,31 @@ def test_another_model_in_the_place_of_the_checkpoint_is_refused(run: Path, tmp_
     shutil.copytree(other, run / "checkpoints" / "step-000000001")
     with pytest.raises(ResumeMismatch, match=r"generation\.checkpoint_digest"):
         planned(run, tmp_path / "out")
+
+
+def test_a_job_killed_before_its_run_json_goes_on_from_its_copy_when_the_original_is_gone(run: Path, tmp_path: Path) -> None:
+    output, undisturbed = tmp_path / "out", tmp_path / "undisturbed"
+    make(claim_output(planned(run, undisturbed)))
+    begun = claim_output(planned(run, output))
+    (output / "run.json").unlink()  # what the job was killed before
+    save(run, 2)
+    other = shutil.copytree(run / "checkpoints" / "step-000000002", output / "checkpoint" / "0123456789ab")  # of a killed job
+    original = Path(begun.origin.checkpoint)
+    (original / "model.json").unlink()  # removing has begun
+    assert planned(run, output).checkpoint == begun.checkpoint
+    shutil.rmtree(original)
+    plan = planned(run, output)
+    assert (plan.checkpoint, plan.origin) == (begun.checkpoint, begun.origin)
+    make(claim_output(plan))
+    assert not other.exists()
+    assert files(output) == {**files(undisturbed), "origin.json": (undisturbed / "origin.json").read_bytes()}
+    assert verify(str(output)).ok
+
+
+def test_an_origin_of_a_version_that_recorded_no_digest_is_read(tmp_path: Path) -> None:
+    given, found = "/runs/a", "/runs/a/checkpoints/step-000000001"
+    # As jobs wrote it before.
+    text = f'{{"checkpoint": "{found}", "conditions": "", "given": "{given}", "xxh3_128": "DIGEST"}}'
+    fields = json.dumps({"given": given, "checkpoint": found, "conditions": ""}, sort_keys=True)
+    (tmp_path / "origin.json").write_text(text.replace("DIGEST", xxhash.xxh3_128_hexdigest(fields.encode())))
+    assert load_origin(str(tmp_path)) == Origin(given=given, checkpoint=found)

@@ -1,0 +1,45 @@
+"""A training whose run folder another job took over ends with an error, and writes nothing more."""
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from ray.cluster_utils import Cluster
+
+from pipeline import storage
+from pipeline.errors import CommitConflict
+from pipeline.plans.commands import parse_train
+from pipeline.plans.train_plan import plan_training
+from pipeline.runtime.train_run import run_training
+
+
+def files(folder: Path) -> dict[str, int]:
+    return {str(path.relative_to(folder)): path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_training_that_was_taken_over_ends_without_another_checkpoint(cluster: Cluster, digits: str, tmp_path: Path) -> None:
+    node = cluster.add_node(num_cpus=2)
+    run = tmp_path / "run"
+    line = f"digits --data {digits} --run-dir {run} --steps 100000 --checkpoint-every-s 1 --keep-checkpoints 1000"
+    plan = plan_training(parse_train([*line.split(), "--workers.num-loaders", "1", "--metrics-port", "0"]).job)
+    storage.put_once(str(run / "lease" / "000000000001.holder"), b"{}")
+    left: list[dict[str, int]] = []
+
+    def take_over() -> None:
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and not list(run.glob("checkpoints/*/checkpoint.json")):
+            time.sleep(0.05)
+        storage.put_once(str(run / "lease" / "000000000002.holder"), b"{}")
+        left.append({name: 0 for name in files(run) if name.endswith("checkpoint.json")})
+
+    other = threading.Thread(target=take_over)
+    other.start()
+    with pytest.raises(CommitConflict, match="another job took over"):
+        run_training(plan, storage.Fence(str(run), 1))
+    other.join()
+    # The one that was being written when the other job came may have been just beyond its last look.
+    now = {name for name in files(run) if name.endswith("checkpoint.json")}
+    assert len(now - left[0].keys()) <= 1
+    assert left[0]
+    cluster.remove_node(node)
