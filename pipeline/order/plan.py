@@ -2,8 +2,8 @@
 
 An epoch permutes the shards; laid end to end they form the epoch's sequence of N samples. Lanes cut that sequence, windows
 shuffle inside lanes (see `lanes`). A lane runs through its part of epoch 0, then of epoch 1, and so on without end, so
-every sample comes exactly once an epoch and every batch is full: where N is no multiple of the batch size, the batch
-at the border takes its first rows from one epoch and its last from the next.
+every sample comes exactly once an epoch and every batch is full. Lanes come to the end of an epoch together: where N is no
+multiple of the batch size, one batch takes what is left of an epoch and is filled up from the next, in each lane.
 """
 
 import hashlib
@@ -14,11 +14,11 @@ import numpy as np
 from pipeline.errors import ConfigError
 from pipeline.order.answers import Ints, LanePart, OrderConfig, Place, Rows, Segment, Stretch
 from pipeline.order.keys import key64
-from pipeline.order.lanes import WindowSpan, lane_bounds, window_at
+from pipeline.order.lanes import WindowSpan, epoch_at, lane_bounds, window_at
 from pipeline.order.permutation import permute, permute_each
 from pipeline.order.replacement import replacement
 
-ORDER_VERSION = 1
+ORDER_VERSION = 2
 _EPOCHS_KEPT = 2  # a batch touches at most two epochs when N >= batch size; more are computed again on demand
 
 
@@ -93,7 +93,7 @@ class StreamOrder:
     def rows_at(self, places: Sequence[Place]) -> Rows:
         """Returns which samples lie at these places, in their order."""
         lengths = [len(place.positions) for place in places]
-        begins = [lane_bounds(self.num_samples, self.config.lanes, p.lane)[0] + p.span.start for p in places]
+        begins = [lane_bounds(self.num_samples, self.config.lanes, p.lane, p.epoch)[0] + p.span.start for p in places]
         position = np.repeat(np.array(begins), lengths) + np.concatenate([place.positions for place in places])
         epoch = np.repeat(np.array([place.epoch for place in places], dtype=np.int64), lengths)
         shard, member = np.empty_like(position), np.empty_like(position)
@@ -146,12 +146,13 @@ class StreamOrder:
 
     def stretches_of(self, parts: Sequence[LanePart]) -> list[Stretch]:
         """Returns which windows parts of lanes lie in, part after part."""
-        found = []
+        found, lanes = [], self.config.lanes
         for lane, position, end in parts:
-            lane_first, lane_last = lane_bounds(self.num_samples, self.config.lanes, lane)
             while position < end:
-                epoch, offset = divmod(position, lane_last - lane_first)
-                span = window_at(offset, lane_last - lane_first, self.config.window, self.config.lanes, lane)
+                epoch, begin = epoch_at(self.num_samples, lanes, lane, position)
+                first, last = lane_bounds(self.num_samples, lanes, lane, epoch)
+                offset = position - begin
+                span = window_at(offset, last - first, self.config.window, lanes, lane)
                 take = min(end - position, span.stop - offset)
                 found.append(Stretch(epoch, lane, span, offset - span.start, offset - span.start + take))
                 position += take
@@ -159,7 +160,7 @@ class StreamOrder:
 
     def segments(self, epoch: int, lane: int, span: WindowSpan) -> list[Segment]:
         """Returns the stretches of shards that a window consists of, in the order of its positions."""
-        first, _ = lane_bounds(self.num_samples, self.config.lanes, lane)
+        first, _ = lane_bounds(self.num_samples, self.config.lanes, lane, epoch)
         shards, ends = self._epoch(epoch)
         position, stop = first + span.start, first + span.stop
         found = []

@@ -18,10 +18,10 @@ from pipeline.plans.schedule_report import signal_warning
 from pipeline.plans.train_config import TrainConfig
 from pipeline.shards import ShardIndex, check_digest, decode_image, decode_label, image_field, open_data, read_samples
 from pipeline.stream import (
-    DECODING_BYTES,
     QUARANTINE_NAME,
     ImageSpec,
     check_budget,
+    decoding_bytes,
     loader_memory,
     make_order,
     read_quarantine,
@@ -92,7 +92,10 @@ class TrainPlan:
                 f"each about {memory.bytes_per_loader / 1e6:.1f} MB beyond the process itself; "
                 f"{memory.in_flight / 1e6:.1f} MB of batches in flight in all",
             ),
-            ("decoding", f"up to {DECODING_BYTES / 1e9:.1f} GB more in a loader, for the largest image that is not refused"),
+            (
+                "decoding",
+                f"up to {decoding_bytes(self.image) / 1e9:.1f} GB more in a loader, for the largest image that is not refused",
+            ),
         ]
 
     def _mixture(self) -> list[tuple[str, str]]:
@@ -112,6 +115,7 @@ def image_spec(config: TrainConfig) -> ImageSpec:
         crop=stream.crop,
         crop_min=stream.crop_min,
         flip=stream.flip,
+        max_pixels=stream.max_pixels,
     )
 
 
@@ -170,6 +174,7 @@ def _check_shard(index: ShardIndex, shard: int, config: TrainConfig) -> None:
                 raw.fields[image_field(raw, config.stream.image_field)],
                 channels=image.channels,
                 size=image.size,
+                max_pixels=config.stream.max_pixels,
                 uri=raw.uri,
                 offset=raw.offset,
             )

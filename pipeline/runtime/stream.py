@@ -80,8 +80,14 @@ class Stream:
         index = open_data(data)
         self._order = make_order(index, config, seed)
         self._fingerprint = self._order.fingerprint(index.fingerprint())
+        for name in ("image_field", "crop", "crop_min", "flip", "max_pixels"):
+            here, there = getattr(config, name), getattr(image, name)
+            if here not in (there, getattr(StreamConfig(), name)):
+                raise ConfigError(
+                    f"{name} is {here!r} in the configuration and {there!r} in the image's, expected it in the latter"
+                )
         self._image, self._pin, self._prefetch = image, pin, prefetch_batches
-        self._step = 0
+        self._step, self._closed = 0, False
         self._feed: BatchFeed | None = None
         first, last = row_slice(config.batch_size, self.rank, self.world_size)
         cuts = [row_slice(last - first, loader, num_loaders) for loader in range(num_loaders)]
@@ -93,7 +99,6 @@ class Stream:
         self._cpus = cpus_per_loader * fitting_cpus([(num_loaders * self.world_size, cpus_per_loader)], share_cpus)
         self._loaders = start_loaders(num_loaders, self._cpus, args)
         self._starting: list[ObjectRef] = [loader.__ray_ready__.remote() for loader in self._loaders]
-        self._closed = False
 
     @property
     def epoch(self) -> int:
@@ -119,7 +124,12 @@ class Stream:
             if self._feed is None:
                 self._feed = self._open()
                 self._say_who_is_missing()
-            batch = next(self._feed)
+            try:
+                batch = next(self._feed)
+            except BaseException:
+                # A failed or interrupted wait (Ctrl-C) must not cost its batches: whoever goes on gets them from a new feed.
+                self._feed = None
+                raise
             self._step += 1  # before the batch is used: a state saved in the loop's body counts it
             yield batch
 

@@ -7,9 +7,10 @@ run of consecutive samples as one byte range; `decode_image` and `decode_label` 
 """
 
 from pipeline.shards.build import IndexedShard, build_index, found_shards, index_shard, join_shards
-from pipeline.shards.decode import DECODING_BYTES_PER_PIXEL, MAX_PIXELS, decode_image, image_format
+from pipeline.shards.decode import DECODING_BYTES_PER_PIXEL, decode_image, image_format
 from pipeline.shards.fields import RawSample, check_digest, decode_label, has_label, image_field
 from pipeline.shards.geometry import CENTER, Cut
+from pipeline.shards.image_open import MAX_PIXELS
 from pipeline.shards.index import DatasetMeta, MixedSource, ShardIndex, ShardInfo, sample_offsets
 from pipeline.shards.index_file import INDEX_NAME, load_index, save_index
 from pipeline.shards.open import open_data

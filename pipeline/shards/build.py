@@ -1,6 +1,7 @@
 """An index made from the shards themselves, by reading their headers."""
 
 import hashlib
+import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,8 +15,10 @@ from pipeline.shards.digests import digest_shard
 from pipeline.shards.index import DatasetMeta, Progress, ShardIndex, ShardInfo
 from pipeline.shards.offsets import MemoryOffsets, scan_shard
 from pipeline.shards.places import base_name, folder_of, look_up
+from pipeline.shards.tar_end import is_usual_end
 from pipeline.storage import ObjectInfo
 
+_log = logging.getLogger(__name__)
 _THREADS = 8  # hides the latency of a remote store; the parsing itself takes one core
 
 
@@ -29,6 +32,8 @@ class IndexedShard:
     """int64 [num_samples + 1]: where its samples begin, and where the last one ends."""
     digests: NDArray[np.uint64] | None
     """uint64 [num_samples]: their checksums, where these were asked for."""
+    marker: int = -1
+    """Where its end marker begins, in bytes; -1 where that is not known."""
 
 
 def index_shard(url: str, found: ObjectInfo, whole: bool = False, checksums: bool = False) -> IndexedShard:
@@ -48,7 +53,8 @@ def index_shard(url: str, found: ObjectInfo, whole: bool = False, checksums: boo
     samples = len(scan.offsets) - 1
     digest = f"md5:{hashlib.md5(storage.read_bytes(url), usedforsecurity=False).hexdigest()}" if whole else scan.digest
     info = ShardInfo(url=url, num_samples=samples, size_bytes=found.size, digest=digest, version=found.version)
-    return IndexedShard(info, scan.offsets, digest_shard(url, scan.offsets, found.version) if checksums else None)
+    digests = digest_shard(url, scan.offsets, found.version) if checksums else None
+    return IndexedShard(info, scan.offsets, digests, scan.marker)
 
 
 def found_shards(urls: Sequence[str]) -> list[ObjectInfo]:
@@ -66,13 +72,20 @@ def found_shards(urls: Sequence[str]) -> list[ObjectInfo]:
 
 
 def join_shards(parts: Sequence[IndexedShard], *, name: str | None = None, meta: DatasetMeta | None = None) -> ShardIndex:
-    """The data set that indexed shards make, in this order.
+    """The data set that indexed shards make, in this order; a line in the log says how many end oddly.
 
     Args:
         parts: At least one.
         name: What to call the data set; by default the name of the first shard's folder.
         meta: Class names and image shape, where known.
     """
+    odd = [part for part in parts if part.marker >= 0 and not is_usual_end(part.marker, part.info.size_bytes)]
+    if odd:
+        _log.warning(
+            "%d of %d shards end with more zeros than tar writers leave: a hole may have taken their last members, check how "
+            "many files they should have; the first is %s, zeros from byte %d to %d",
+            *(len(odd), len(parts), odd[0].info.url, odd[0].marker, odd[0].info.size_bytes),
+        )
     digests = tuple(part.digests for part in parts if part.digests is not None)
     return ShardIndex(
         name=name or base_name(folder_of(parts[0].info.url)),

@@ -4,7 +4,6 @@ What the bytes are decides, never the file's name. Nothing is ever unpickled, an
 are not opened.
 """
 
-import io
 import warnings
 
 import numpy as np
@@ -13,18 +12,13 @@ from PIL import Image
 
 from pipeline.errors import CorruptDataError
 from pipeline.shards.geometry import CENTER, Cut, cut_square, short_side_needed
+from pipeline.shards.image_open import MAX_PIXELS, check_pixels, open_image
 from pipeline.shards.jpeg import as_stored, decode_jpeg, is_jpeg, jpeg_header, jpeg_size, tiff_orientation, upright
 from pipeline.shards.png import decode_png, png_size
-
-MAX_PIXELS = 89_478_485
-"""Largest image decoded (a quarter GiB of RGB): a small file that claims more is taken for a decompression bomb."""
 
 DECODING_BYTES_PER_PIXEL = 28
 """What decoding takes at most, measured: JPEG 2000 22 and 28, WebP 16, all others 7 to 12, and next to nothing where a JPEG is
 shown much smaller than it is."""
-
-FORMATS = ("PNG", "JPEG", "WEBP", "PPM", "BMP", "TIFF", "GIF", "AVIF", "JPEG2000")
-"""Formats that are opened, by Pillow's names."""
 
 BACKGROUND = 255
 """Transparent pixels show white: black drawings on nothing, the common case, stay visible."""
@@ -43,6 +37,7 @@ def decode_image(
     channels: int,
     size: int | None = None,
     cut: Cut = CENTER,
+    max_pixels: int = MAX_PIXELS,
     out: NDArray[np.uint8] | None = None,
     uri: str = "<bytes>",
     offset: int | None = None,
@@ -57,12 +52,13 @@ def decode_image(
         channels: 3 for RGB, 1 for grey.
         size: When given, a square is cut out and scaled to this many pixels a side (Lanczos), where it has another size.
         cut: Which square; the largest from the middle where nothing is said. Used with `size` only.
+        max_pixels: Largest image decoded, width times height as stored.
         out: uint8 [size, size, channels], where the result is put and returned; with `size` only.
         uri: Where the bytes come from, for error messages.
         offset: Byte position there.
 
     Raises:
-        CorruptDataError: No bytes, no image, a format not in `FORMATS`, a cut or damaged file, or more than `MAX_PIXELS`.
+        CorruptDataError: No bytes, no image, a format that is not opened, a cut or damaged file, or more than `max_pixels`.
     """
     if channels not in (1, 3):
         raise ValueError(f"channels is {channels}, expected 1 or 3")
@@ -72,9 +68,12 @@ def decode_image(
     least = None if size is None else short_side_needed(size, cut)
     # A JPEG of the very size is decoded in place.
     into = out if cut == CENTER else None
-    pixels = _decode_jpeg(view, channels, least, into, uri, offset) if is_jpeg(view) else _decode_png(view, channels)
+    if is_jpeg(view):
+        pixels = _decode_jpeg(view, channels, least, into, max_pixels, uri, offset)
+    else:
+        pixels = _decode_png(view, channels, max_pixels)
     if pixels is None:
-        pixels = _pixels(_open(view, uri, offset), channels, least, uri, offset)
+        pixels = _pixels(open_image(view, max_pixels, uri, offset), channels, least, uri, offset)
     if size is not None and pixels is not out and (cut != CENTER or pixels.shape[:2] != (size, size)):
         pixels = cut_square(pixels, size, cut)
     if out is None:
@@ -95,13 +94,19 @@ def image_format(data: bytes | memoryview, *, uri: str = "<bytes>", offset: int 
     Raises:
         CorruptDataError: As `decode_image`, as far as the header tells.
     """
-    image = _open(memoryview(data), uri, offset)
+    image = open_image(memoryview(data), MAX_PIXELS, uri, offset)
     grey = image.mode in ("1", "L", "LA", "La", "F") or image.mode.startswith("I")
     return image.format or "", 1 if grey else 3
 
 
 def _decode_jpeg(
-    view: memoryview, channels: int, least: int | None, out: NDArray[np.uint8] | None, uri: str, offset: int | None
+    view: memoryview,
+    channels: int,
+    least: int | None,
+    out: NDArray[np.uint8] | None,
+    max_pixels: int,
+    uri: str,
+    offset: int | None,
 ) -> NDArray[np.uint8] | None:
     # None when the file is for Pillow: CMYK, or libjpeg has a remark on it. Pillow still refuses what is cut.
     try:
@@ -109,7 +114,7 @@ def _decode_jpeg(
         if not height or components not in (1, 3):
             height, width, color_space = jpeg_size(view)
             components = 3 if color_space in ("Gray", "YCbCr", "RGB") else 4
-        _check_pixels(width, height, uri, offset)
+        check_pixels(width, height, max_pixels, uri, offset)
         if components == 4:
             return None
         if out is not None and orientation == 1 and out.shape[:2] == (height, width) and out.flags.c_contiguous:
@@ -122,37 +127,14 @@ def _decode_jpeg(
         raise CorruptDataError(f"damaged JPEG: {error}", uri, offset) from None
 
 
-def _decode_png(view: memoryview, channels: int) -> NDArray[np.uint8] | None:
+def _decode_png(view: memoryview, channels: int, max_pixels: int) -> NDArray[np.uint8] | None:
     # None when the bytes are for Pillow: no PNG, another kind of PNG, one too large, damaged, or color that becomes grey.
     data = bytes(view)
     found = png_size(data)
-    if found is None or found[0] * found[1] > MAX_PIXELS or found[2] > channels:
+    if found is None or found[0] * found[1] > max_pixels or found[2] > channels:
         return None
     pixels = decode_png(data, *found)
     return pixels if pixels is None or found[2] == channels else np.repeat(pixels, channels, axis=2)
-
-
-def _open(view: memoryview, uri: str, offset: int | None) -> Image.Image:
-    if not view:
-        raise CorruptDataError("image has 0 bytes", uri, offset)
-    try:
-        image = Image.open(io.BytesIO(view), formats=FORMATS)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise CorruptDataError(f"image is larger than {MAX_PIXELS} pixels: {error}", uri, offset) from None
-    except Image.UnidentifiedImageError:
-        start = bytes(view[:8])
-        raise CorruptDataError(f"not an image: {len(view)} bytes that begin {start!r}", uri, offset) from None
-    except MemoryError:
-        raise
-    except Exception as error:  # Pillow's readers raise whatever the damage makes them stumble over
-        raise CorruptDataError(f"damaged image: {error}", uri, offset) from error
-    _check_pixels(image.width, image.height, uri, offset)
-    return image
-
-
-def _check_pixels(width: int, height: int, uri: str, offset: int | None) -> None:
-    if width * height > MAX_PIXELS:
-        raise CorruptDataError(f"image of {width}x{height} pixels, at most {MAX_PIXELS} are decoded", uri, offset)
 
 
 def _pixels(image: Image.Image, channels: int, least: int | None, uri: str, offset: int | None) -> NDArray[np.uint8]:
@@ -173,7 +155,7 @@ def _pixels(image: Image.Image, channels: int, least: int | None, uri: str, offs
             stored[top : top + rows] = _plain(band, channels)
     except MemoryError:
         raise
-    except Exception as error:  # as in _open: decoders of damaged bytes raise anything
+    except Exception as error:  # as in open_image: decoders of damaged bytes raise anything
         raise CorruptDataError(f"damaged {image.format}: {error}", uri, offset) from error
     return pixels
 

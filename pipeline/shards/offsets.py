@@ -7,7 +7,7 @@ import hashlib
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -183,6 +183,9 @@ class ShardScan:
     digest: str
     """Stands for the list of the members' names and exact sizes."""
 
+    marker: int = -1
+    """Where the end marker begins, in bytes; -1 where that is not known."""
+
 
 def scan_members(members: Sequence[Member], uri: str) -> ShardScan:
     """Where the samples of a shard begin, and what its members are.
@@ -221,10 +224,10 @@ def scan_shard(url: str, size_bytes: int, chunk_bytes: int = CHUNK_BYTES) -> Sha
     """
     if size_bytes == 0:
         raise CorruptDataError("shard has 0 bytes, expected a tar", url)
-    members = list(
-        walk_tar_ranges(lambda first, last: storage.read_range(url, first, last), size_bytes, url, chunk_bytes=chunk_bytes)
-    )
-    return scan_members(members, url)
+    markers: list[int] = []
+    read = partial(storage.read_range, url)
+    walk = walk_tar_ranges(read, size_bytes, url, chunk_bytes=chunk_bytes, at_end=markers.append)
+    return replace(scan_members(list(walk), url), marker=markers[0])
 
 
 @lru_cache(maxsize=CACHED_SHARDS)

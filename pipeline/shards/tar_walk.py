@@ -58,11 +58,18 @@ def walk_tar(data: Bytes, uri: str, *, start: int = 0, has_end_marker: bool = Tr
     """
     view = memoryview(data)
     end = start + len(view)
-    return _walk(lambda first, last: view[first - start : last - start], start, end, len(view), uri, has_end_marker)
+    return _walk(
+        lambda first, last: view[first - start : last - start], start, end, len(view), uri, has_end_marker, lambda _: None
+    )
 
 
 def walk_tar_ranges(
-    read: Callable[[int, int], Bytes], size: int, uri: str, *, chunk_bytes: int = CHUNK_BYTES
+    read: Callable[[int, int], Bytes],
+    size: int,
+    uri: str,
+    *,
+    chunk_bytes: int = CHUNK_BYTES,
+    at_end: Callable[[int], object] = lambda marker: None,
 ) -> Iterator[Member]:
     """The regular files of a whole tar archive behind ranged reads; data longer than a chunk is never fetched.
 
@@ -71,6 +78,7 @@ def walk_tar_ranges(
         size: The archive's size in bytes.
         uri: Where the bytes come from, for error messages.
         chunk_bytes: How much to ask for in one read.
+        at_end: Called with where the end marker begins, in bytes, once it proved to be the end.
 
     Yields:
         As `walk_tar`.
@@ -78,7 +86,7 @@ def walk_tar_ranges(
     Raises:
         CorruptDataError: As `walk_tar`.
     """
-    return _walk(read, 0, size, max(chunk_bytes, BLOCK_BYTES), uri, True)
+    return _walk(read, 0, size, max(chunk_bytes, BLOCK_BYTES), uri, True, at_end)
 
 
 def _walk(
@@ -88,6 +96,7 @@ def _walk(
     chunk_bytes: int,
     uri: str,
     has_end_marker: bool,
+    at_end: Callable[[int], object],
 ) -> Iterator[Member]:
     position = start
     chunk: Bytes = b""
@@ -107,6 +116,7 @@ def _walk(
             if begins >= 0 or not has_end_marker:
                 raise CorruptDataError("tar archive has an end marker where a member was expected", uri, position)
             _refuse_more(read, position, chunk[at:], end, chunk_bytes, uri)
+            at_end(position)
             return
         check_header(header, uri, position)
         kind = header[156:157]

@@ -13,13 +13,12 @@ from pipeline.stream.corrupt import (
     check_budget,
     read_quarantine,
 )
-from pipeline.stream.memory import DECODING_BYTES, LoaderMemory, batches_a_call, calls_in_flight, loader_memory
+from pipeline.stream.memory import LoaderMemory, batches_a_call, calls_in_flight, decoding_bytes, loader_memory
 from pipeline.stream.reader import SliceReader
 from pipeline.stream.slots import Slot, SlotAddress, SlotPool, SlotReach
 from pipeline.stream.whole import read_all
 
 __all__ = [
-    "DECODING_BYTES",
     "QUARANTINE_NAME",
     "BatchArrays",
     "CorruptSample",
@@ -37,6 +36,7 @@ __all__ = [
     "calls_in_flight",
     "check_budget",
     "concatenate",
+    "decoding_bytes",
     "loader_memory",
     "make_order",
     "read_all",

@@ -7,7 +7,7 @@ import tyro
 
 from pipeline.errors import ConfigError
 from pipeline.order import MixtureOrder, Order, OrderConfig, StreamOrder, default_lanes, key64
-from pipeline.shards import ShardIndex
+from pipeline.shards import MAX_PIXELS, ShardIndex
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +28,8 @@ class StreamConfig:
     """With random crops: the smallest side of the square, as a share of the image's short side."""
     flip: bool = False
     """Mirror half of the images, chosen anew in each epoch."""
+    max_pixels: int = MAX_PIXELS
+    """Largest image decoded, in pixels as stored; larger ones count as damaged. Decoding takes up to 28 bytes a pixel."""
     max_corrupt_share: float = 0.001
     """Share of the samples that may turn out to be damaged; they are replaced and listed. Above it the run stops."""
 
@@ -40,6 +42,7 @@ class StreamConfig:
             raise ConfigError(f"lanes must divide the batch size {self.batch_size}, got {self.lanes}")
         if not 0 < self.crop_min <= 1:
             raise ConfigError(f"crop_min must be above 0 and at most 1, got {self.crop_min}")
+        _check_max_pixels(self.max_pixels)
         if not 0 <= self.max_corrupt_share <= 1:
             raise ConfigError(f"max_corrupt_share must be 0 to 1, got {self.max_corrupt_share}")
 
@@ -66,6 +69,8 @@ class ImageSpec:
     """Smallest side of a random square, as a share of the short side."""
     flip: bool = False
     """Whether half of the images are mirrored."""
+    max_pixels: int = MAX_PIXELS
+    """Largest image decoded, in pixels as stored; larger ones count as damaged."""
 
     def __post_init__(self) -> None:
         if self.size < 1:
@@ -76,6 +81,7 @@ class ImageSpec:
             raise ConfigError(f"num_classes must be at least 0, got {self.num_classes}")
         if not 0 < self.crop_min <= 1:
             raise ConfigError(f"crop_min must be above 0 and at most 1, got {self.crop_min}")
+        _check_max_pixels(self.max_pixels)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -86,6 +92,11 @@ class ImageSpec:
     def image_bytes(self) -> int:
         """Bytes of a decoded image."""
         return self.size * self.size * self.channels
+
+
+def _check_max_pixels(value: int) -> None:
+    if value < 1:
+        raise ConfigError(f"max_pixels must be at least 1, got {value}")
 
 
 def make_order(index: ShardIndex, config: StreamConfig, seed: int) -> Order:

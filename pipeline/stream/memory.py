@@ -3,13 +3,11 @@
 from dataclasses import dataclass
 
 from pipeline.order import Order, pieces
-from pipeline.shards import DECODING_BYTES_PER_PIXEL, MAX_PIXELS, ShardIndex
+from pipeline.shards import DECODING_BYTES_PER_PIXEL, ShardIndex
 from pipeline.stream.config import ImageSpec
 
 HANDOVER_BYTES = 16 * 2**20
 """What a loader hands over with one answer, at least, where batches are small: every answer costs about a millisecond."""
-DECODING_BYTES = DECODING_BYTES_PER_PIXEL * MAX_PIXELS
-"""What a loader takes on top of all that while it decodes the largest image that is not refused; it decodes one at a time."""
 MOST_BATCHES = 64
 """The most batches with one answer."""
 
@@ -21,6 +19,11 @@ def batches_a_call(piece_bytes: int) -> int:
         piece_bytes: Size of the largest piece of one batch.
     """
     return max(1, min(MOST_BATCHES, -(-HANDOVER_BYTES // max(1, piece_bytes))))
+
+
+def decoding_bytes(image: ImageSpec) -> int:
+    """Returns the bytes that decoding the largest image allowed takes beyond `loader_memory`; one is decoded at a time."""
+    return DECODING_BYTES_PER_PIXEL * image.max_pixels
 
 
 def calls_in_flight(prefetch: int, most: int) -> int:
@@ -37,7 +40,7 @@ def calls_in_flight(prefetch: int, most: int) -> int:
 class LoaderMemory:
     """Memory beyond that of the process itself, in bytes; of the loader that takes most.
 
-    The image that is being decoded comes on top, see `DECODING_BYTES`: how large images are is not known beforehand.
+    The image that is being decoded comes on top, see `decoding_bytes`: how large images are is not known beforehand.
     """
 
     encoded: int

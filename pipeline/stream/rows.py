@@ -107,7 +107,8 @@ class RowMaker:
         label = decode_label(raw) if spec.num_classes else -1
         if label >= max(spec.num_classes, 0):
             raise CorruptDataError(f"label {label}, expected 0 to {spec.num_classes - 1}", raw.uri, raw.offset)
-        decode_image(raw.fields[image_field(raw, spec.image_field)], channels=spec.channels, size=spec.size, cut=cut, out=out)
+        data, limit = raw.fields[image_field(raw, spec.image_field)], spec.max_pixels
+        decode_image(data, channels=spec.channels, size=spec.size, cut=cut, max_pixels=limit, out=out)
         return label
 
     def _record(self, raw: RawSample, number: int, reason: str) -> None:

@@ -42,12 +42,23 @@ def test_permute_stays_in_range_and_distinct_for_huge_sets(n: int, key: int, dat
 @given(order=orders())
 def test_every_sample_once_an_epoch(order: StreamOrder) -> None:
     b, n = order.config.batch_size, order.num_samples
-    steps = -(-2 * n // b) + 2 * b  # beyond the end of epoch 1 in every lane
     seen: Counter[tuple[int, int]] = Counter()
-    for step in range(steps):
+    for step in range(-(-2 * n // b)):
         rows = order.rows(step)
         seen.update(zip(rows.epoch.tolist(), rows.sample.tolist(), strict=True))
     assert all(seen[(epoch, sample)] == 1 for epoch in (0, 1) for sample in range(n))
+
+
+@settings(deadline=None)
+@given(order=orders(), epoch=st.integers(0, 10**7))
+def test_all_lanes_end_every_epoch_together(order: StreamOrder, epoch: int) -> None:
+    b, n = order.config.batch_size, order.num_samples
+    seen: list[int] = []
+    for step in range(epoch * n // b, -(-(epoch + 1) * n // b)):
+        rows = order.rows(step)
+        assert sorted(rows.epoch.tolist()) == [q // n for q in range(step * b, (step + 1) * b)]
+        seen += rows.sample[rows.epoch == epoch].tolist()
+    assert sorted(seen) == list(range(n))
 
 
 @given(order=orders(), step=st.integers(0, 10**9), ranks=st.integers(1, 8), loaders=st.integers(1, 9))

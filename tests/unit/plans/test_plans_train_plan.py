@@ -36,6 +36,14 @@ def test_a_plan_describes_the_job_and_writes_nothing(data: str, tmp_path: Path, 
     assert not (tmp_path / "run").exists()
 
 
+def test_the_limit_on_pixels_is_stated_reaches_the_loaders_and_belongs_to_the_run(data: str, tmp_path: Path) -> None:
+    plan = planned(data, tmp_path / "run", "--stream.max-pixels", "400000000")
+    assert dict(plan.describe())["decoding"].startswith("up to 11.2 GB more in a loader")
+    assert plan.image.max_pixels == plan.identity["stream"]["max_pixels"] == 400_000_000
+    with pytest.raises(ConfigError, match="image of 8x8 pixels, at most 60 are decoded"):
+        planned(data, tmp_path / "run", "--stream.max-pixels", "60")
+
+
 def test_the_order_is_that_of_the_index(data: str, tmp_path: Path) -> None:
     plan = planned(data, tmp_path / "run", "--seed", "5", "--batch-size", "48")
     assert isinstance(plan.order, StreamOrder)

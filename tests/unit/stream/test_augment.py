@@ -113,7 +113,9 @@ def test_chances_are_frozen_uniform_and_independent() -> None:
     assert np.array_equal(chances(7, "cut", 2, np.array([19_999, 5]), 4), drawn[[19_999, 5]])
 
 
-@pytest.mark.parametrize(("field", "value"), [("crop_min", 0.0), ("crop_min", 1.1), ("max_corrupt_share", -0.1)])
+@pytest.mark.parametrize(
+    ("field", "value"), [("crop_min", 0.0), ("crop_min", 1.1), ("max_corrupt_share", -0.1), ("max_pixels", 0)]
+)
 def test_bad_fields_are_named(field: str, value: float) -> None:
     with pytest.raises(ConfigError, match=f"{field} must be .*, got {value}"):
         replace(StreamConfig(), **{field: value})

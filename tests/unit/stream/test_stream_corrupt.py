@@ -1,6 +1,7 @@
 """Damaged samples: replaced alike by whoever meets them, each listed once, held to a budget."""
 
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,13 @@ def test_every_kind_of_damage_is_replaced_by_a_sound_sample_and_listed(index: Sh
         assert sample.uri.endswith(f"s-{number // 30 * 30:03d}.tar")
         header = Path(sample.uri).read_bytes()[sample.offset : sample.offset + 4]
         assert header == f"{number:03d}.".encode()
+
+
+def test_images_over_the_limit_are_damaged(index: ShardIndex) -> None:
+    reader = SliceReader(index, make_order(index, CONFIG, seed=5), replace(IMAGE, max_pixels=63), 0, CONFIG.batch_size)
+    with pytest.raises(CorruptDataError, match="image of 8x8 pixels, at most 63 are decoded"):
+        reader.batch(0)
+    reader.close()
 
 
 def test_stand_ins_change_with_the_epoch(index: ShardIndex) -> None:
