@@ -3,13 +3,10 @@
 import shlex
 from pathlib import Path
 
-import pytest
 import yaml
 from conftest import BY_ONE, GENERATE, PART_ROWS, ROWS, Cluster
 from job_runs import ROOT, SET, Job, Place, commits, content
 from ray.job_submission import JobSubmissionClient
-
-pytestmark = pytest.mark.xdist_group("cluster")
 
 
 class Pods:

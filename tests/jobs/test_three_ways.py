@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import pytest
 from conftest import BY_ONE, GENERATE, ROWS, STEPS, TRAIN, Cluster, Scraped
 from job_runs import SET, Ended, JobHere, content, trained_weights
 
@@ -27,7 +26,6 @@ def test_alone(training: Scraped, generation: Scraped, job_here: JobHere):
     assert "ok: no gap, no duplicate" in verified.out
 
 
-@pytest.mark.xdist_group("cluster")
 def test_on_a_named_cluster(cluster: Cluster, shards: Path, trained: Path, generated: Path, tmp_path: Path):
     run, output = tmp_path / "run", tmp_path / "samples"
     done = cluster.place.run("train.py", *TRAIN, "--data", shards, "--run-dir", run)
@@ -38,7 +36,6 @@ def test_on_a_named_cluster(cluster: Cluster, shards: Path, trained: Path, gener
     assert content(output, *SET) == content(generated, *SET)
 
 
-@pytest.mark.xdist_group("cluster")
 def test_submitted(cluster: Cluster, shards: Path, trained: Path, generated: Path, tmp_path: Path):
     run, output = tmp_path / "run", tmp_path / "samples"
     done = submit(cluster, "python", "jobs/train.py", *TRAIN, "--data", shards, "--run-dir", run)
