@@ -137,6 +137,8 @@ def test_a_damaged_copy_is_mended_from_the_original_and_named_without_it(run: Pa
     part = output / "data" / "part-000000000004.parquet"
     part.write_bytes(part.read_bytes()[:-1])
     assert repair(verify(str(output))).failed == ()  # by the original
+    assert files(Path(again.checkpoint)) == sound
+    damage()
     shutil.rmtree(run / "checkpoints" / "step-000000001")
     with pytest.raises(CorruptDataError, match=r"the output's copy of its checkpoint is damaged .* is gone"):
         claim_output(planned(run, output, 20))
