@@ -20,6 +20,7 @@ def files(folder: Path) -> dict[str, int]:
 
 # Ray Train makes options of Ray Data, and calls some of them old itself.
 @pytest.mark.filterwarnings("ignore:.*deprecated:DeprecationWarning")
+@pytest.mark.timeout(900)
 def test_a_training_that_was_taken_over_ends_without_another_checkpoint(cluster: Cluster, digits: str, tmp_path: Path) -> None:
     node = cluster.add_node(num_cpus=2)
     run = tmp_path / "run"
