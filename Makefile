@@ -38,11 +38,10 @@ test: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --ignore tests/jobs --ignore tests/s3
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --timeout 900 tests/jobs
 
-# Storage and the jobs on a real S3 server, Ceph, whose Debian packages are installed where they are missing. Each of the two
-# processes has a server of its own, which its tests kill.
+# Storage and the jobs on a real S3 server, Ceph, whose Debian packages are installed where they are missing.
 test-s3: $(STAMP)
 	$(BIN)/python tests/s3/ceph.py install
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile tests/s3
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/s3
 
 # The peers live in an environment of their own, for they pin other versions of what we use.
 PEERS := .bench/venv
