@@ -1,14 +1,17 @@
 """How much of the network's own speed does a generation job keep, and how does it compare with diffusers under Ray Data?
 
-    python benchmarks/generate.py [--quick] [--size 32] [--batch 32] [--steps 8] [--images 96] [--turns 3] [--no-peer] [--no-compiled]
-        [--sink-only]
+    python benchmarks/generate.py [--quick] [--size 32] [--batch 32] [--steps 8] [--images 96] [--turns 3] [--width 32] [--no-peer]
+        [--no-compiled] [--no-plain] [--sink-only] [--together] [--cuda] [--precision fp32]
 
 All cases have the same network (diffusers' U-Net), sampler (ddim) and steps, and one process with one thread that samples:
 
 - bare: the network's forward passes alone (channels last), nothing else, on one batch that stays where it is;
 - job: all that jobs/generate.py does, with Ray: dispatch, noise, sampling in an actor, PNG, Parquet parts, commits to disk;
-- peer: diffusers' network and DDIMScheduler in an actor of Ray Data, PNG, `write_parquet`; "as it comes" is the layout that
-  diffusers' pipelines have, "at its best" is channels last and compiled.
+- peer: diffusers' network and DDIMScheduler in an actor of Ray Data, PNG, `write_parquet`; "as it comes" is the layout and the
+  precision that diffusers' pipelines have, "at its best" is channels last, compiled, in --precision, with encoding in tasks of its own.
+
+--cuda runs all of it on one GPU, where everything but the peer as it comes uses CUDA graphs; give it more work, for instance
+--cuda --precision bf16 --size 64 --width 64 --batch 256 --steps 20 --images 4096.
 
 The cases take turns; each lives in a process of its own and is warm before it is measured: start-up (Ray, imports, compiling) stands
 in a column of its own. Every run is compared with the bare runs before and after it, compiled ones with compiled ones. Wall time on
@@ -36,7 +39,7 @@ from pipeline.generation.encode import EXTENSIONS, ImageFormat
 from pipeline.samples import PartRows, PartSuffix, SampleSet, encode_part
 
 SINK_RATE_PER_S = 2000
-TARGETS = "targets: job at least 97% of bare; at least 1.2x the peer as it comes; raw at most 2% of a core"
+TARGETS = "targets: job at least 97% of bare; at least 1.2x the peer as it comes (on CUDA 2x); raw at most 2% of a core"
 
 
 @dataclass(slots=True)
@@ -47,6 +50,8 @@ class Case:
     kind: str
     speed: str
     """plain or best: compiled, and for the peer channels last."""
+    options: tuple[str, str] = ("fp32", "cpu")
+    """Precision and device."""
     process: subprocess.Popen[str] | None = None
     start_s: float = 0.0
     rates: list[float] = field(default_factory=list)
@@ -55,11 +60,14 @@ class Case:
     """CPU milliseconds an image."""
 
     def start(self, folder: str, batch: int, steps: int) -> None:
-        """Starts the process and waits until it is warm."""
+        """Starts the process."""
         script = Path(__file__).with_name("generate_cases.py")
-        command = [sys.executable, str(script), self.kind, folder, str(batch), str(steps), self.speed]
+        command = [sys.executable, str(script), self.kind, folder, str(batch), str(steps), self.speed, *self.options]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "RAY_AUTH_MODE": "disabled", "PYTHONWARNINGS": "ignore"}
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+
+    def wait(self) -> None:
+        """Returns when it is warm."""
         self.start_s = self._answer()["start_s"]
 
     def run(self, images: int) -> None:
@@ -86,12 +94,12 @@ class Case:
         return json.loads(line)
 
 
-def save_model(folder: str, size: int) -> float:
+def save_model(folder: str, size: int, width: int) -> float:
     """Writes the benchmark's model as diffusers does, fresh weights; returns its millions of parameters."""
     from diffusers import DDIMScheduler, UNet2DModel
 
     network = UNet2DModel(
-        sample_size=size, in_channels=3, out_channels=3, layers_per_block=2, block_out_channels=(32, 64, 128), norm_num_groups=32,
+        sample_size=size, in_channels=3, out_channels=3, layers_per_block=2, block_out_channels=(width, 2 * width, 4 * width), norm_num_groups=32,
         attention_head_dim=32, down_block_types=("DownBlock2D", "DownBlock2D", "AttnDownBlock2D"),
         up_block_types=("AttnUpBlock2D", "UpBlock2D", "UpBlock2D"),
     )  # fmt: skip
@@ -125,7 +133,9 @@ def print_cases(cases: list[Case]) -> None:
         f"{'case':32} {'images/s':>9} {'of bare':>8} {'CPU ms/image':>13} {'of bare':>8} {'start-up s':>11}   images/s by turn"
     )
     for case in cases:
-        reference = bare.get(case.speed if case.kind != "peer" else "plain", bare["plain"])
+        reference = bare[
+            case.speed if case.kind != "peer" and case.speed in bare else min(bare, key=lambda speed: speed == "best")
+        ]
         around = [(before + after) / 2 for before, after in zip(reference.rates, reference.rates[1:], strict=False)]
         pairs = zip(case.rates, around, strict=False)
         ratio = 1.0 if case is reference else statistics.median(rate / whole for rate, whole in pairs)
@@ -160,12 +170,18 @@ def print_sink(quick: bool) -> None:
 def main() -> None:
     """Prints both tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, default in (("size", 32), ("images", 96), ("batch", 32), ("steps", 8), ("turns", 3)):
+    for name, default in (("size", 32), ("images", 96), ("batch", 32), ("steps", 8), ("turns", 3), ("width", 32)):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--no-peer", action="store_true", help="leave diffusers under Ray Data out")
     parser.add_argument("--no-compiled", action="store_true", help="leave compiled cases out")
     parser.add_argument("--quick", action="store_true", help="see that it runs: 8x8, one turn of two small batches")
     parser.add_argument("--sink-only", action="store_true", help="the second table alone")
+    parser.add_argument("--no-plain", action="store_true", help="leave bare and job out where they are not compiled")
+    parser.add_argument(
+        "--together", action="store_true", help="start all cases at once; start-up figures are of a busy machine then"
+    )
+    parser.add_argument("--cuda", action="store_true", help="on one GPU")
+    parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
     given = parser.parse_args()
     if given.quick:
         given.size, given.images, given.batch, given.steps, given.turns = 8, 16, 8, 2, 1
@@ -173,21 +189,28 @@ def main() -> None:
     if given.sink_only:
         print_sink(given.quick)
         return
-    cases = [Case("bare", "bare", "plain"), Case("job", "job", "plain")]
+    cases = [] if given.no_plain else [Case("bare", "bare", "plain"), Case("job", "job", "plain")]
     if not given.no_compiled:
         cases += [Case("bare, compiled", "bare", "best"), Case("job, --compiled", "job", "best")]
     if not given.no_peer:
         cases += [Case("peer, as it comes", "peer", "plain")]
         cases += [] if given.no_compiled else [Case("peer, at its best", "peer", "best")]
+    for case in cases:
+        case.options = given.precision, "cuda" if given.cuda else "cpu"
     begin = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        millions = save_model(folder, given.size)
+        millions = save_model(folder, given.size, given.width)
         print(
-            f"U-Net of {millions:.2f} M parameters, {given.size}x{given.size}x3, batch {given.batch}, {given.steps} steps of ddim\n"
+            f"U-Net of {millions:.2f} M parameters, {given.size}x{given.size}x3, batch {given.batch}, {given.steps} steps of ddim, "
+            f"{given.precision}{', one GPU' if given.cuda else ''}\n"
         )
         try:
             for case in cases:
                 case.start(folder, given.batch, given.steps)
+                if not given.together:
+                    case.wait()
+            for case in cases if given.together else []:
+                case.wait()
             for _ in range(given.turns):
                 for case in cases:
                     case.run(given.images)

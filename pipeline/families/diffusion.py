@@ -216,5 +216,5 @@ class Diffusion(ForwardProcess):
 
 
 def _laid_out(images: Tensor) -> Tensor:
-    """Images in the memory layout that convolutions run fastest in; other shapes as they are."""
-    return images.to(memory_format=torch.channels_last) if images.dim() == 4 else images
+    """Images in the layout that networks take on a CPU (see networks/layout.py); other shapes and devices as they are."""
+    return images.to(memory_format=torch.channels_last) if images.dim() == 4 and images.device.type == "cpu" else images

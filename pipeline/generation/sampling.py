@@ -9,11 +9,11 @@ from torch import Tensor
 
 from pipeline.families import Draws, SampleRequest
 from pipeline.generation.captured import CapturedPixels, PixelsOf
-from pipeline.generation.compiling import compile_network, compiler_trouble
 from pipeline.generation.spec import GenerationSpec
 from pipeline.models import Model
 from pipeline.models.model import to_pixels
-from pipeline.networks.unet import to_channels_last
+from pipeline.networks.compiling import compile_network, compiler_trouble
+from pipeline.networks.layout import lay_out
 
 _BATCHES_AHEAD = 2  # on a device: enough for it never to wait for the host
 
@@ -38,7 +38,7 @@ class ImageSampler:
 
     def __init__(self, model: Model, spec: GenerationSpec, device: torch.device, labels_of: LabelsOf | None = None) -> None:
         self._model = model.to(device)
-        to_channels_last(model.network).eval()
+        lay_out(model.network, device).eval()
         if spec.compiled:
             compile_network(model.network, device)
         self._spec = spec

@@ -10,6 +10,7 @@ from pipeline.families import Diffusion, Draws, LossTerms, SampleRequest
 from pipeline.models.build import build_network, make_family
 from pipeline.models.config import ModelConfig
 from pipeline.networks import UNetConfig, masks_from
+from pipeline.networks.layout import laid_out
 
 
 class Model:
@@ -93,8 +94,8 @@ def completed(request: SampleRequest, config: ModelConfig) -> SampleRequest:
 
 
 def scaled(images: Tensor) -> Tensor:
-    """Returns pixels as the families expect them: uint8 0..255 becomes float32 in [-1, 1]."""
-    return images.to(torch.float32) / 127.5 - 1.0
+    """Returns pixels as the families expect them: uint8 0..255 becomes float32 in [-1, 1], laid out for their device."""
+    return laid_out(images.to(torch.float32)) / 127.5 - 1.0
 
 
 def to_pixels(x: Tensor) -> Tensor:

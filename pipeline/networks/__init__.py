@@ -3,6 +3,8 @@
 unet      the diffusion model's U-Net
 coders    encoders and decoders of the variational autoencoders
 dropout   masks that belong to the samples
+layout    where channels lie in memory
+compiling one kernel for what would be many
 """
 
 from pipeline.networks.coders import CoderConfig, ImageDecoder, ImageEncoder, LatentCoder

@@ -6,13 +6,16 @@ network gets a source of numbers for each batch of training, and every layer ask
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import cast
 
+import torch
 from torch import Tensor, nn
 
 from pipeline.errors import ConfigError
 
 Source = Callable[[str, tuple[int, ...]], Tensor]
 """source(name, shape) -> uint8 [B, *shape], uniform, the same for the same name, sample and epoch."""
+_not_compiled = cast(Callable[[Callable[..., Tensor]], Callable[..., Tensor]], torch.compiler.disable)
 
 
 class SampleDropout(nn.Module):
@@ -39,6 +42,10 @@ class SampleDropout(nn.Module):
         """
         if not self.training or self._dropped == 0:
             return x
+        return self._masked(x)
+
+    @_not_compiled  # each step has a source of its own, for which a compiler would compile the network again
+    def _masked(self, x: Tensor) -> Tensor:
         if self.source is None:
             raise ConfigError(f"dropout {self.name}: got no source of numbers in training, expected a call inside masks_from")
         kept = self.source(self.name, tuple(x.shape[1:])) >= self._dropped

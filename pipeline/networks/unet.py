@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
-import torch
 from diffusers.models.unets.unet_2d import UNet2DModel
 from torch import Tensor, nn
 
@@ -126,8 +125,3 @@ class UNet(nn.Module):
     def diffusers_state(self) -> dict[str, Tensor]:
         """Returns the inner network's tensors under diffusers' own names."""
         return self.inner.state_dict()
-
-
-def to_channels_last(module: nn.Module) -> nn.Module:
-    """Returns the module with weights in the layout that convolutions run fastest in on CPU and CUDA."""
-    return module.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]

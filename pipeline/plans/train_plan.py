@@ -149,9 +149,9 @@ def _identity(config: TrainConfig, index: ShardIndex) -> dict[str, Any]:
     values = {
         "data": {"fingerprint": index.fingerprint(), "samples": index.num_samples, "shards": len(index.shards)},
         "model": asdict(config.model),
-        # How much damage is tolerated may change; what is trained on may not.
+        # How much damage is tolerated may change, and how fast it goes; what is trained on and with may not.
         "stream": {name: value for name, value in asdict(config.stream).items() if name != "max_corrupt_share"},
-        "optim": asdict(config.optim),
+        "optim": {name: value for name, value in asdict(config.optim).items() if name != "compiled"},
         "seed": config.seed,
     }
     return json.loads(json.dumps(values))

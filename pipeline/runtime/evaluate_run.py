@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pipeline.checkpoints import load_model
 from pipeline.errors import ConfigError
 from pipeline.evaluation import BitsMeter, BitsPerDim
-from pipeline.networks.unet import to_channels_last
+from pipeline.networks.layout import lay_out
 from pipeline.plans.evaluate_plan import EvaluatePlan
 from pipeline.shards import decode_image, decode_label, image_field, read_sound_samples
 
@@ -29,7 +29,7 @@ def run_evaluation(plan: EvaluatePlan, progress: Callable[[int, int], None] = la
         raise ConfigError("accelerator is gpu, but this machine has none; expected auto or cpu")
     device = torch.device("cuda" if plan.config.accelerator != "cpu" and torch.cuda.is_available() else "cpu")
     model = load_model(plan.checkpoint, plan.ema).model.to(device)
-    to_channels_last(model.network)
+    lay_out(model.network, device)
     meter, done = BitsMeter(), 0
     for images, labels, numbers in _batches(plan):
         tensors = [torch.from_numpy(array).to(device) for array in (images, labels, numbers)]

@@ -26,6 +26,8 @@ class OptimConfig:
     the steps done, in (0, 0.288]. Samples are made with the first unless another is asked for."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Arithmetic of the forward pass; auto is bf16 on CUDA and fp32 on CPU."""
+    compiled: bool = False
+    """Whether the network is compiled: faster steps in less memory, after a minute or two at every start."""
 
     def __post_init__(self) -> None:
         if self.learning_rate <= 0:

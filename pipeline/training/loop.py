@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from pipeline.networks.compiling import compiler_trouble
 from pipeline.training.batch import Batch
 from pipeline.training.state import TrainState
 
@@ -35,15 +36,24 @@ def train_step(state: TrainState, network: nn.Module, batch: Batch, seed: int) -
         network: The state's network, or its wrapper that averages gradients over ranks.
         batch: This rank's rows, on the state's device.
         seed: The run's seed; with the rows' epochs and numbers it decides all randomness of the step.
+
+    Raises:
+        ConfigError: The network is to be compiled, and that failed.
     """
     optim = state.optim
     for group in state.optimizer.param_groups:
         group["lr"] = optim.learning_rate_at(state.step)
     bf16 = optim.precision == "bf16" or (optim.precision == "auto" and state.device.type == "cuda")
-    with torch.autocast(state.device.type, torch.bfloat16, enabled=bf16):
-        loss = state.model.loss(network, batch.pixels(), batch.labels, batch.draws(seed), state.step).mean()
-    state.optimizer.zero_grad(set_to_none=True)
-    loss.backward()
+    try:
+        with torch.autocast(state.device.type, torch.bfloat16, enabled=bf16):
+            loss = state.model.loss(network, batch.pixels(), batch.labels, batch.draws(seed), state.step).mean()
+        state.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+    except Exception as error:
+        trouble = compiler_trouble(error)
+        if trouble is None:
+            raise
+        raise trouble from error
     if optim.grad_clip_norm:
         torch.nn.utils.clip_grad_norm_(network.parameters(), optim.grad_clip_norm)
     state.optimizer.step()

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from pipeline.errors import CorruptDataError
 from pipeline.models import Model
 from pipeline.networks.averaging import decay_at
-from pipeline.networks.unet import to_channels_last
+from pipeline.networks.compiling import compile_network
+from pipeline.networks.layout import lay_out
 from pipeline.training.config import OptimConfig
 
 
@@ -19,6 +20,9 @@ class TrainState:
         model: The model; its network is moved to the device and trained in place.
         optim: Optimiser settings.
         device: Where training runs.
+
+    Raises:
+        ConfigError: The network is to be compiled, and there is no compiler.
     """
 
     def __init__(self, model: Model, optim: OptimConfig, device: torch.device) -> None:
@@ -26,7 +30,9 @@ class TrainState:
         self.optim = optim
         self.device = device
         self.step = 0
-        self.network: nn.Module = to_channels_last(model.network)
+        self.network: nn.Module = lay_out(model.network, device)
+        if optim.compiled:
+            compile_network(self.network, device, trains=True)
         self.averages: dict[float, dict[str, Tensor]] = {
             length: {name: value.detach().clone() for name, value in self.network.state_dict().items()}
             for length in optim.ema_lengths

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from pipeline.errors import ConfigError
 from pipeline.generation import ImageSampler
-from pipeline.generation.compiling import compiler_trouble
+from pipeline.networks.compiling import compiler_trouble
 
 HERE = Path(__file__).parent
 PROGRAM = f"import sys; sys.path[:0] = [{str(HERE)!r}]; import test_generation_compiled as t; t.show(sys.argv[1] == 'compiled')"

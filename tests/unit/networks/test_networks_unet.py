@@ -6,7 +6,7 @@ from diffusers.models.unets.unet_2d import UNet2DModel
 
 from pipeline.errors import ConfigError
 from pipeline.networks import UNet, UNetConfig
-from pipeline.networks.unet import to_channels_last
+from pipeline.networks.layout import lay_out
 
 SMALL = UNetConfig(widths=(8, 16), blocks=1, attention=(False, True), norm_groups=4, head_dim=8)
 
@@ -61,7 +61,7 @@ def test_diffusers_rebuilds_the_network_from_its_configuration() -> None:
 def test_channels_last_changes_the_layout_and_not_the_result() -> None:
     network, x = unet(), torch.randn(2, 1, 8, 8)
     expected = network(x, torch.tensor([1, 2]), torch.tensor([0, 1]))
-    fast = to_channels_last(network)
+    fast = lay_out(network, torch.device("cpu"))
     weights = [p for p in fast.parameters() if p.ndim == 4]
     assert all(p.is_contiguous(memory_format=torch.channels_last) for p in weights)
     x = x.to(memory_format=torch.channels_last)

@@ -9,10 +9,15 @@ from torch import nn
 from pipeline.errors import ConfigError
 
 
-def compile_network(network: nn.Module, device: torch.device) -> None:
+def compile_network(network: nn.Module, device: torch.device, *, trains: bool = False) -> None:
     """Makes `network(...)` run compiled from its first call on, which takes a minute.
 
     Nothing is chosen by timing, where torch can be told so: a choice may round otherwise after a restart.
+
+    Args:
+        network: Changed in place; names and values of its weights stay.
+        device: Where it runs.
+        trains: Whether its weights will change.
 
     Raises:
         ConfigError: There is no compiler on this machine. Running uncompiled instead would make other bytes.
@@ -24,7 +29,7 @@ def compile_network(network: nn.Module, device: torch.device) -> None:
     if not any(shutil.which(name) for name in names if name):
         missing = " or ".join(name for name in names if name)
         raise ConfigError(f"compiled: got no compiler ({missing}) on this machine; install one, or leave --compiled out")
-    if device.type == "cpu":
+    if device.type == "cpu" and not trains:
         # Weights become constants in the layout that convolutions want; as it is looked at while tracing, no option will do.
         inductor.freezing = True
     network.compile(dynamic=False, options={"deterministic": True} if hasattr(inductor, "deterministic") else None)

@@ -1,0 +1,82 @@
+"""Training with a compiled network: the losses of the plain one, the samples' own dropout masks, weights under their names."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import torch._inductor.config as inductor
+from torch import Tensor, nn
+from torch._dynamo.utils import counters
+from training_problems import CPU, MODEL, digits
+
+from pipeline.errors import ConfigError
+from pipeline.models import LatentConfig, Model, ModelConfig
+from pipeline.networks import CoderConfig, SampleDropout
+from pipeline.training import OptimConfig, TrainState
+from pipeline.training.loop import train_step, train_steps
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*torch.jit.script_method:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf"),  # Dynamo looks, after dropout
+]
+CODERS = CoderConfig(widths=(8,), hidden=8)
+VAE = ModelConfig(image=MODEL.image, family=LatentConfig(latent_sizes=(4,)), network=CODERS)
+
+
+class Small(nn.Module):
+    """A network that compiles within seconds: told of time, with dropout in its middle."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.told, self.into, self.out = nn.Embedding(1000, 8), nn.Conv2d(1, 8, 3, padding=1), nn.Conv2d(8, 1, 3, padding=1)
+        self.dropout = SampleDropout("middle", 0.3)
+
+    def forward(self, x: Tensor, t: Tensor, labels: Tensor) -> Tensor:
+        """Returns what is of the shape of x, [B, 1, 8, 8]."""
+        return self.out(self.dropout(nn.functional.silu(self.into(x) + self.told(t)[:, :, None, None])))
+
+
+def state(kind: str, *, compiled: bool) -> TrainState:
+    model = Model(VAE if kind == "vae" else MODEL)
+    if kind == "diffusion":
+        model.network = Small()  # pyright: ignore[reportAttributeAccessIssue]
+    return TrainState(model, OptimConfig(learning_rate=1e-3, warmup_steps=0, compiled=compiled), CPU)
+
+
+def test_a_compiled_network_trains_as_the_plain_one() -> None:
+    """Both families on a GPU: test_training_cuda.py; here, compiling a VAE takes half a minute."""
+    states = [state("diffusion", compiled=compiled) for compiled in (False, True)]
+    torch._dynamo.reset()
+    counters.clear()
+    losses, graphs = [], []
+    with inductor.patch({"cpp_cache_precompile_headers": False}):  # which takes longer than these networks
+        for one in states:
+            batches = (digits(8, first=8 * step) for step in range(4))
+            for result in train_steps(one, one.network, batches, steps=4, seed=3):
+                losses.append(float(result.loss))
+                graphs.append(counters["stats"]["unique_graphs"])
+    assert losses[4:] == pytest.approx(losses[:4], rel=1e-4)
+    assert graphs[:4] == [0] * 4
+    assert graphs[4] > 0, "nothing was compiled"
+    assert set(graphs[4:]) == {graphs[4]}, "compiled again for the next step's masks"
+    plain, compiled = (one.tensors() for one in states)
+    assert list(compiled) == list(plain)
+    for key, tensor in plain.items():
+        torch.testing.assert_close(compiled[key], tensor, rtol=0.05, atol=1e-3)  # four steps move them by 4e-3
+
+
+def test_a_compiler_that_fails_is_named_at_the_first_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = tmp_path / "g++"
+    broken.write_text("#!/bin/sh\necho 'x.cpp:1:1: fatal error: Python.h: No such file or directory' >&2\nexit 1\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
+    using = inductor.patch({"cpp.cxx": (None, str(broken)), "cpp_cache_precompile_headers": False})
+    one = state("vae", compiled=True)
+    with using, pytest.raises(ConfigError, match="compiled: got an error from the compiler"):
+        train_step(one, one.network, digits(6), seed=3)  # six rows, which no other test has had compiled
+
+
+def test_without_a_compiler_no_state_is_made() -> None:
+    with inductor.patch({"cpp.cxx": (None, "no-such-compiler")}), pytest.raises(ConfigError, match="got no compiler"):
+        state("vae", compiled=True)
