@@ -59,11 +59,12 @@ def load_conditions(url: str, num_classes: int, *, sha256: str | None = None) ->
 def _read(data: bytes, url: str) -> pa.Table:
     """The columns `label` and, if there is one, `key`."""
     try:
-        file = pq.ParquetFile(pa.BufferReader(data))
+        # In this thread, as in samples/part.py: Arrow's own threads may abort a process that ends.
+        file = pq.ParquetFile(pa.BufferReader(data), pre_buffer=False)
         there = file.schema_arrow.names
         if there.count("label") != 1 or there.count("key") > 1:
             raise ConfigError(f"conditions: got the columns {there}, expected one label and at most one key ({url})")
-        return file.read(["label", *(["key"] if "key" in there else [])])
+        return file.read(["label", *(["key"] if "key" in there else [])], use_threads=False)
     except (pa.ArrowException, OSError) as error:
         raise ConfigError(f"conditions: got no readable Parquet file: {' '.join(str(error).split())} ({url})") from error
 

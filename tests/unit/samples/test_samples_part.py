@@ -1,6 +1,7 @@
 import contextlib
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -64,6 +65,29 @@ def test_bytes_are_the_same_in_another_process():
         "PATH": "",
     }
     assert subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=True).stdout == here
+
+
+def test_reading_leaves_no_thread_behind():
+    """One that lets go of the bytes while the process ends would abort it, rarely; so it is threads that are counted."""
+    code = """if True:
+        import io, os, sys
+        import pyarrow as pa, pyarrow.parquet as pq
+        from sample_makers import *
+        from pipeline import storage
+        from pipeline.generation.conditions import load_conditions
+        from pipeline.samples.part import decode_part
+        data = part(PartRange(0, 300))
+        file = io.BytesIO()
+        pq.write_table(pa.table({"label": [1, 2] * 300, "key": ["a", "b"] * 300}), file, row_group_size=50)
+        storage.put_replace("memory://conditions.parquet", file.getvalue())
+        before = len(os.listdir("/proc/self/task"))
+        assert len(decode_part(data, "part.parquet")) == 300
+        assert load_conditions("memory://conditions.parquet", 3).sha256
+        sys.exit(len(os.listdir("/proc/self/task")) - before)
+    """
+    command = [sys.executable, "-c", code]
+    paths = {"PYTHONPATH": f"{Path(__file__).parent}:{Path.cwd()}"}
+    assert subprocess.run(command, env={**os.environ, **paths}, check=False).returncode == 0
 
 
 def test_images_leave_no_traces_in_the_footer():

@@ -62,8 +62,10 @@ def test_a_run_goes_on_where_it_was_saved(config: ModelConfig) -> None:
     after = state_on(CUDA, config)
     after.load(saved, averages, 4, "memory")
     assert first + losses(after, 8) == pytest.approx(expected, rel=1e-4)
+    # Gradients are summed in no fixed order there, and where one is near 0 AdamW makes much of its sign: eight steps move a
+    # weight by 8e-3, of which a tenth may differ.
     for name, tensor in everything(straight).items():
-        torch.testing.assert_close(everything(after)[name], tensor, rtol=1e-3, atol=2e-4, msg=lambda m, n=name: f"{n}: {m}")
+        torch.testing.assert_close(everything(after)[name], tensor, rtol=1e-2, atol=8e-4, msg=lambda m, n=name: f"{n}: {m}")
 
 
 @MODELS
