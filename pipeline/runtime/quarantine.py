@@ -1,5 +1,6 @@
 """The one actor that lists a run's damaged samples, whichever loader finds them."""
 
+import logging
 import uuid
 from dataclasses import dataclass
 from typing import cast
@@ -23,14 +24,14 @@ class QuarantineKeeper:
     Args:
         url: The file of the list.
         allowed: Samples that may be listed.
-        hub: Where the count goes.
+        hub: Where the count goes, and a line for each sample; None logs the line alone.
         fence: Tells whether another job has taken the run over; None where that cannot be.
     """
 
-    def __init__(self, url: str, allowed: int, hub: HubAddress, fence: storage.Fence | None) -> None:
+    def __init__(self, url: str, allowed: int, hub: HubAddress | None, fence: storage.Fence | None) -> None:
         self._given = url, allowed
         self._fence = fence
-        self._hub = hub.connect()
+        self._hub = None if hub is None else hub.connect()
         self._quarantine: Quarantine | None = None
 
     def open(self) -> int:
@@ -41,7 +42,7 @@ class QuarantineKeeper:
             StorageError: It could not be read.
         """
         self._quarantine = self._quarantine or Quarantine(*self._given)
-        self._hub.commit.remote(CORRUPT_MEMBERS.name, len(self._quarantine))
+        self._count()
         return len(self._quarantine)
 
     def add(self, sample: CorruptSample) -> None:
@@ -58,11 +59,19 @@ class QuarantineKeeper:
         quarantine = cast(Quarantine, self._quarantine)
         try:
             if quarantine.add(sample):
-                self._hub.say.remote(
-                    f"warning: replaced sample {sample.key!r}: {sample.reason} ({sample.uri} at byte {sample.offset})"
-                )
+                self._say(f"replaced sample {sample.key!r}: {sample.reason} ({sample.uri} at byte {sample.offset})")
         finally:
-            self._hub.commit.remote(CORRUPT_MEMBERS.name, len(quarantine))
+            self._count()
+
+    def _say(self, line: str) -> None:
+        if self._hub is None:
+            logging.getLogger(__name__).warning("%s", line)
+        else:
+            self._hub.say.remote(f"warning: {line}")
+
+    def _count(self) -> None:
+        if self._hub is not None and self._quarantine is not None:
+            self._hub.commit.remote(CORRUPT_MEMBERS.name, len(self._quarantine))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +98,14 @@ class QuarantineAddress:
 
 
 def start_quarantine(
-    url: str, allowed: int, hub: HubAddress, fence: storage.Fence | None = None
+    url: str, allowed: int, hub: HubAddress | None = None, fence: storage.Fence | None = None
 ) -> tuple[ActorHandle, QuarantineAddress]:
     """Starts the keeper on the driver's node; it lives as long as the handle is held.
 
     Args:
         url: The file of the list.
         allowed: Samples that may be listed.
-        hub: Where the count goes.
+        hub: Where the count goes; None counts nothing.
         fence: The lease on the run's folder, looked at before the list is written.
 
     Raises:

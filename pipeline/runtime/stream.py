@@ -17,10 +17,12 @@ import ray
 import torch.distributed as dist
 from ray import ObjectRef
 
+from pipeline import storage
 from pipeline.errors import ConfigError
 from pipeline.order import Cursor, Piece, row_slice
 from pipeline.runtime.feed import BatchFeed
 from pipeline.runtime.loader import LoaderArgs, start_loaders
+from pipeline.runtime.quarantine import start_quarantine
 from pipeline.runtime.session import connect, fitting_cpus
 from pipeline.shards import open_data
 from pipeline.storage import RangeCache
@@ -49,10 +51,14 @@ class Stream:
         prefetch_batches: Batches asked for in advance.
         pin: Whether to put batches into page-locked memory, for asynchronous copies to CUDA.
         cache: Where loaders keep ranges on their nodes; None keeps none.
+        quarantine: Folder, on the consumer's node or a store: samples that cannot be decoded are replaced, and each consumer
+            lists those that it met in `quarantine-{rank}.jsonl`; more than `config.max_corrupt_share` of all samples in one
+            list end the pass with an error. None refuses the first one.
 
     Raises:
         ConfigError: The arguments or the data do not fit.
-        StorageError: The data could not be looked at.
+        CorruptDataError: There is a list in the folder, and it is none.
+        StorageError: The data or the list could not be looked at.
     """
 
     def __init__(
@@ -70,6 +76,7 @@ class Stream:
         prefetch_batches: int = 4,
         pin: bool = False,
         cache: RangeCache | None = None,
+        quarantine: str | None = None,
     ) -> None:
         self.rank, self.world_size = _place(rank, world_size)
         self.batch_size = config.batch_size
@@ -94,7 +101,13 @@ class Stream:
         self._pieces = [Piece(i, self.rank, first + a, first + b) for i, (a, b) in enumerate(cuts) if a < b]
         if not ray.is_initialized():
             connect()
-        args = LoaderArgs(name=f"stream-{self.rank}", index=index, order=self._order, image=image, cache=cache)
+        self._keeper, listed = None, None
+        if quarantine is not None:
+            url = storage.join(quarantine, f"quarantine-{self.rank}.jsonl")
+            self._keeper, listed = start_quarantine(url, config.corrupt_allowed(index.num_samples))
+        args = LoaderArgs(
+            name=f"stream-{self.rank}", index=index, order=self._order, image=image, cache=cache, quarantine=listed
+        )
         # Every consumer starts as many, and none can begin before all of its own are placed.
         self._cpus = cpus_per_loader * fitting_cpus([(num_loaders * self.world_size, cpus_per_loader)], share_cpus)
         self._loaders = start_loaders(num_loaders, self._cpus, args)
@@ -153,7 +166,7 @@ class Stream:
         self._feed, self._closed, self._starting = None, True, []
         for loader in self._loaders:
             loader.__ray_terminate__.remote()  # a kill would be reported as tasks that failed
-        self._loaders = []
+        self._loaders, self._keeper = [], None
 
     def __enter__(self) -> "Stream":
         return self
@@ -211,6 +224,7 @@ def stream(
     prefetch_batches: int = 4,
     pin: bool = False,
     cache: RangeCache | None = None,
+    quarantine: str | None = None,
 ) -> Stream:
     """Returns a stream over a data set.
 
@@ -239,6 +253,7 @@ def stream(
         prefetch_batches=prefetch_batches,
         pin=pin,
         cache=cache,
+        quarantine=quarantine,
     )
 
 

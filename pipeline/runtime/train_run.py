@@ -81,6 +81,8 @@ def run_training(plan: TrainPlan, fence: storage.Fence | None) -> TrainOutcome:
     labels = {"job_kind": "train", "run": c.run_dir.rpartition("/")[2], "preset": c.preset, "version": code_version()}
     asked([hub.commit.remote(JOB_INFO.name, 1, labels), hub.commit.remote(TARGET_STEPS.name, c.steps)], HUB)
     gpu = c.workers.accelerator == "gpu" or (c.workers.accelerator == "auto" and total("GPU") >= c.workers.num_workers)
+    if not gpu and c.workers.accelerator == "auto" and total("GPU"):
+        say(f"note: trainers run on CPUs, as there are {c.workers.num_workers} and {total('GPU'):g} GPUs; see --num-workers")
     factor = fitting_cpus(
         [(c.workers.num_workers, c.workers.cpus_per_worker), (c.workers.num_loaders, c.workers.cpus_per_loader)],
         c.workers.share_cpus,

@@ -132,6 +132,10 @@ samples = webdataset.WebDataset(shards, shardshuffle=False).decode("pil")
 ```"""
 
 
+CARD_NAME = "README.md"
+"""The card's name in the folder of a set."""
+
+
 def dataset_card(manifest: Manifest, spec: Mapping[str, object], schema: pa.Schema, *, sheet: bool = False) -> str:
     """The Markdown text of the card: what the set is, how it was made, how to load it; the same for the same set.
 

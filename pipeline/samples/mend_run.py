@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from pipeline import storage
 from pipeline.errors import ConfigError, CorruptDataError, PermanentStorageError
+from pipeline.samples.card import CARD_NAME
 from pipeline.samples.manifest import load_manifest
 from pipeline.samples.mending import moved_aside, readable_commits
 from pipeline.samples.reading import read_part
@@ -97,7 +98,7 @@ def _listed_sha256(url: str) -> str | None:
 def _content_in_card(url: str) -> bytes | None:
     """run.json as the dataset card shows it."""
     try:
-        shown = _SPEC_IN_CARD.search(storage.read_bytes(storage.join(url, "README.md")).decode())
+        shown = _SPEC_IN_CARD.search(storage.read_bytes(storage.join(url, CARD_NAME)).decode())
         return None if shown is None else spec_bytes(json.loads(shown[1]))
     except (PermanentStorageError, ConfigError, ValueError, TypeError, RecursionError):
         return None

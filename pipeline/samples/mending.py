@@ -4,8 +4,10 @@ from collections.abc import Mapping
 
 from pipeline import storage
 from pipeline.errors import CorruptDataError, PermanentStorageError
+from pipeline.samples.card import CARD_NAME
+from pipeline.samples.contact_sheet import SHEET_NAME
 from pipeline.samples.ledger import PartRecord, commit_name, in_order, parse_commit_name, part_digest
-from pipeline.samples.manifest import load_manifest, manifest_url
+from pipeline.samples.manifest import load_manifest
 from pipeline.samples.origin import load_origin
 from pipeline.samples.run_spec import run_url
 from pipeline.samples.sample_set import INDEX_NAMES, SHARD_INDEX_NAME, SampleSet
@@ -102,7 +104,7 @@ def mend_published(url: str, *, was_published: bool) -> list[str]:
     records = samples.committed()
     if not was_published or not records:
         return []
-    names = {"manifest.json": manifest_url(url)}
+    names = {name: storage.join(url, name) for name in ("manifest.json", CARD_NAME, SHEET_NAME)}
     if records[0].suffix == "tar":
         names[f"data/{SHARD_INDEX_NAME}"] = storage.join(samples.data_url, SHARD_INDEX_NAME)
     before = {name: _content(found) for name, found in names.items()}

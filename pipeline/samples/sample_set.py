@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from pipeline import storage
 from pipeline.errors import ConfigError, CorruptDataError, ResumeMismatch
-from pipeline.samples.card import dataset_card
+from pipeline.samples.card import CARD_NAME, dataset_card
 from pipeline.samples.contact_sheet import SHEET_NAME, contact_sheet
 from pipeline.samples.ledger import (
     MAX_SAMPLES,
@@ -200,16 +200,27 @@ class SampleSet:
             index_url = storage.join(self.data_url, SHARD_INDEX_NAME)
             if not storage.exists(index_url) or not is_index_of(storage.read_bytes(index_url), records):
                 storage.put_replace(index_url, index_json(records))
-        if storage.exists(manifest_url(self.url)) and storage.read_bytes(manifest_url(self.url)) == manifest.to_bytes():
+        is_published = (
+            storage.exists(manifest_url(self.url)) and storage.read_bytes(manifest_url(self.url)) == manifest.to_bytes()
+        )
+        if is_published and not self.missing_for_people():
             return manifest  # it goes last, so all else is there; and readers may hold it open
         first_part = read_part(self.url, records[0])
         sheet = contact_sheet(first_part)
         if sheet is not None:
             _put_if_other(storage.join(self.url, SHEET_NAME), sheet)
         card = dataset_card(manifest, spec, first_part.schema, sheet=sheet is not None)
-        _put_if_other(storage.join(self.url, "README.md"), card.encode())
+        _put_if_other(storage.join(self.url, CARD_NAME), card.encode())
         _put_if_other(manifest_url(self.url), manifest.to_bytes())
         return manifest
+
+    def missing_for_people(self) -> list[str]:
+        """Which of the dataset card and the contact sheet that it shows a published set has lost; no sample depends on them."""
+        url = storage.join(self.url, CARD_NAME)
+        if not storage.exists(url):
+            return [CARD_NAME]
+        has_sheet = SHEET_NAME.encode() in storage.read_bytes(url)
+        return [SHEET_NAME] if has_sheet and not storage.exists(storage.join(self.url, SHEET_NAME)) else []
 
     def _note(self, record: PartRecord) -> None:
         storage.put_once(storage.join(self.commits_url, commit_name(record)), b"")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pipeline import storage
 from pipeline.errors import CorruptDataError, PermanentStorageError
 from pipeline.samples.checks import (
+    check_card,
     check_files,
     check_goal,
     check_ledger,
@@ -99,6 +100,8 @@ def verify(
     goal = total if finished else check_goal(url, findings)
     check_files(url, records, spec, finished and not _grows(url), findings)
     check_shard_index(url, records, finished, findings)
+    if finished:
+        check_card(url, findings)
     checked = 0
     for record in check_parts(url, records, spec, findings, decode_images=decode_images, processes=processes):
         checked += record.rows

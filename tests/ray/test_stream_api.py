@@ -4,10 +4,12 @@ import os
 import signal
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import ray
+import torch
 from ray.cluster_utils import Cluster
 from ray_processes import actor_pids, asked_pids, rss_bytes
 
@@ -16,6 +18,7 @@ from pipeline.runtime import stream as module
 from pipeline.runtime.stream import stream
 from pipeline.shards import open_data
 from pipeline.stream import ImageSpec, StreamConfig, loader_memory, make_order
+from pipeline.stream.corrupt import read_quarantine
 
 IMAGE = ImageSpec(size=8, channels=1, num_classes=10)
 CONFIG = StreamConfig(batch_size=36, lanes=6, window=50)
@@ -190,6 +193,36 @@ def test_an_error_of_a_loader_is_the_projects_own(digits: str):
     refused = pytest.raises(CorruptDataError, match=r"label \d, expected 0 to 2 .*\.tar at byte")
     with stream(digits, fewer, CONFIG, cpus_per_loader=0.1) as source, refused:
         next(iter(source))
+
+
+def test_damaged_samples_are_replaced_listed_and_held_to_the_budget(digits: str, tmp_path: Path):
+    """Here it is their labels that do not fit; batches are the same for any number of consumers, each of which has its list."""
+    image = ImageSpec(size=8, channels=1, num_classes=9)
+    config = replace(CONFIG, max_corrupt_share=0.15)
+    with stream(digits, image, config, seed=1, cpus_per_loader=0.1, quarantine=str(tmp_path / "one")) as source:
+        whole = list(source)
+    labels = np.concatenate([batch.labels.numpy() for batch in whole])
+    assert (labels < 9).all()
+    listed = read_quarantine(str(tmp_path / "one" / "quarantine-0.jsonl"))
+    assert 150 < len(listed) < 210  # a tenth of the digits are nines
+    assert all("label 9" in sample.reason for sample in listed)
+
+    several = [
+        stream(digits, image, config, seed=1, rank=r, world_size=2, cpus_per_loader=0.1, quarantine=f"file://{tmp_path}/two")
+        for r in range(2)
+    ]
+    for step, (*parts, expected) in enumerate(zip(*several, whole, strict=True)):
+        assert torch.equal(torch.cat([part.images for part in parts]), expected.images), step
+        assert torch.equal(torch.cat([part.labels for part in parts]), expected.labels), step
+    for source in several:
+        source.close()
+    lists = [{(s.uri, s.offset) for s in read_quarantine(str(tmp_path / "two" / f"quarantine-{r}.jsonl"))} for r in range(2)]
+    assert lists[0] | lists[1] == {(sample.uri, sample.offset) for sample in listed}
+
+    strict = replace(CONFIG, max_corrupt_share=0.01)
+    refused = pytest.raises(CorruptDataError, match=r"18 samples cannot be decoded, at most 17 may be .*quarantine-0\.jsonl")
+    with stream(digits, image, strict, seed=1, cpus_per_loader=0.1, quarantine=str(tmp_path / "s")) as source, refused:
+        list(source)
 
 
 def test_loaders_take_the_memory_that_is_stated_and_no_more(noise: str):

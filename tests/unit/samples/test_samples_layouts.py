@@ -20,6 +20,7 @@ from webdataset.compat import WebDataset
 
 from pipeline.errors import CorruptDataError
 from pipeline.samples import PartRange, PartSuffix, SampleSet, encode_part, open_ranges, read_samples, verify
+from pipeline.samples.mending import mend_published
 from pipeline.samples.part import decode_part
 from pipeline.shards import open_data
 
@@ -96,6 +97,23 @@ def test_the_contact_sheet_shows_the_first_samples(tmp_path: Path, suffix: PartS
         assert sheet.size == (60, 6)  # the ten samples of the first part
         fourth = sheet.crop((18, 0, 24, 6))
         assert fourth.tobytes() == Image.open(io.BytesIO(png(3))).tobytes()
+
+
+@pytest.mark.parametrize("name", ["README.md", "contact-sheet.png"])
+def test_a_card_or_sheet_that_somebody_removed_is_named_and_made_again(tmp_path: Path, name: str) -> None:
+    samples = finished(str(tmp_path), "parquet")
+    before = (tmp_path / name).read_bytes()
+    (tmp_path / name).unlink()
+    (problem,) = verify(str(tmp_path)).problems
+    assert problem == f"{name}: got none beside a published set; --repair makes it again"
+    assert mend_published(str(tmp_path), was_published=True) == [f"{name}: made anew from the ledger"]
+    assert (tmp_path / name).read_bytes() == before
+    (tmp_path / name).unlink()
+    manifest = (tmp_path / "manifest.json").stat()
+    samples.publish(25)  # as a job does that finds all parts there
+    assert (tmp_path / name).read_bytes() == before
+    assert (tmp_path / "manifest.json").stat().st_ino == manifest.st_ino  # which readers may hold open
+    assert verify(str(tmp_path)).ok
 
 
 def test_the_cards_example_for_shards_runs(tmp_path: Path) -> None:
