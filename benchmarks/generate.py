@@ -5,7 +5,7 @@
 
 All cases have the same network (diffusers' U-Net), sampler (ddim) and steps, and one process with one thread that samples:
 
-- bare: the network's forward passes alone (channels last), nothing else, on one batch that stays where it is;
+- bare: the network's forward passes alone, laid out as the job has it, nothing else, on one batch that stays where it is;
 - job: all that jobs/generate.py does, with Ray: dispatch, noise, sampling in an actor, PNG, Parquet parts, commits to disk;
 - peer: diffusers' network and DDIMScheduler in an actor of Ray Data, PNG, `write_parquet`; "as it comes" is the layout and the
   precision that diffusers' pipelines have, "at its best" is channels last, compiled, in --precision, with encoding in tasks of its own.
@@ -183,6 +183,8 @@ def main() -> None:
     parser.add_argument("--cuda", action="store_true", help="on one GPU")
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
     given = parser.parse_args()
+    if given.no_plain and given.no_compiled:
+        parser.error("got --no-plain and --no-compiled, expected one of them: nothing of ours is left")
     if given.quick:
         given.size, given.images, given.batch, given.steps, given.turns = 8, 16, 8, 2, 1
     print("\n".join(machine(["torch", "diffusers", "ray", "pyarrow"])))

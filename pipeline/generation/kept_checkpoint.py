@@ -79,7 +79,7 @@ def mend_kept(output: str, checkpoint: str, digest: str) -> tuple[list[str], lis
         return [], [f"{problem}; {gone}: {advice}"]
     try:
         copy_for_sampling(original, _kept_url(output, digest), digest, replace=True)
-    except (ConfigError, CorruptDataError) as error:
+    except (ConfigError, CorruptDataError, PermanentStorageError) as error:
         return [], [f"{problem}; nor can the original be copied: {error}"]
     return [f"{name}: copied again from {original}"], []
 

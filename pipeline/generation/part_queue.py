@@ -96,5 +96,11 @@ class PartQueue:
         self._line_of(part).append(part)
         return True
 
+    def give_up_waiting(self, reason: str) -> None:
+        """Takes all parts that nobody is at work on off the list for good."""
+        for line in (self._open, self._suspects):
+            while line:
+                self.given_up[line.popleft()] = reason
+
     def _line_of(self, part: PartRange) -> deque[PartRange]:
         return self._suspects if self.is_alone(part) else self._open

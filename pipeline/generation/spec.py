@@ -13,7 +13,7 @@ from pipeline.generation.encode import ImageFormat, check_quality
 from pipeline.generation.labels import LabelRule
 
 # Raised whenever the same specification would give other pixels than before.
-SAMPLING_VERSION = 1
+SAMPLING_VERSION = 2
 Precision = Literal["fp32", "bf16"]
 Layout = Literal["parquet", "webdataset"]
 

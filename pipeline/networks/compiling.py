@@ -20,7 +20,7 @@ def compile_network(network: nn.Module, device: torch.device, *, trains: bool = 
         trains: Whether its weights will change.
 
     Raises:
-        ConfigError: There is no compiler on this machine. Running uncompiled instead would make other bytes.
+        ConfigError: There is no compiler on this machine. Running uncompiled instead would make other bytes, and unasked.
     """
     import torch._inductor.config as inductor  # half a second that plain jobs need not wait for
 
@@ -28,15 +28,22 @@ def compile_network(network: nn.Module, device: torch.device, *, trains: bool = 
     names = inductor.cpp.cxx if device.type == "cpu" else (os.environ.get("CC"), "gcc", "clang")
     if not any(shutil.which(name) for name in names if name):
         missing = " or ".join(name for name in names if name)
-        raise ConfigError(f"compiled: got no compiler ({missing}) on this machine; install one, or leave --compiled out")
+        raise ConfigError(f"compiled: got no compiler ({missing}) on this machine; install one, or do without compiling")
     if device.type == "cpu" and not trains:
         # Weights become constants in the layout that convolutions want; as it is looked at while tracing, no option will do.
         inductor.freezing = True
+    elif trains:
+        inductor.freezing = False  # of a network that this process compiled before
     network.compile(dynamic=False, options={"deterministic": True} if hasattr(inductor, "deterministic") else None)
 
 
 def compiler_trouble(error: Exception) -> ConfigError | None:
-    """Returns what failed in compiling, in one line; None for an error that comes from elsewhere."""
+    """Returns what failed in compiling, in one line; None for an error that comes from elsewhere, as from a full disk."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError | MemoryError | torch.OutOfMemoryError):
+            return None
+        cause = getattr(cause, "inner_exception", None) or cause.__cause__
     if not type(error).__module__.startswith(("torch._inductor", "torch._dynamo")):
         return None
     said = [line.strip() for line in str(error).splitlines() if line.strip()]

@@ -8,7 +8,7 @@ def layout_on(device: torch.device) -> torch.memory_format:
     """Returns the memory format for images and convolutions on a device.
 
     Channels last on a CPU. On CUDA convolutions like it too, but torch's group normalisation of such images takes so long that
-    the U-Net as a whole is 1.35 times slower (H200, docs/gpu.md); a compiled network lays out what is inside it by itself.
+    the U-Net as a whole is slower by a third (H200, docs/gpu.md); a compiled network lays out what is inside it by itself.
     """
     return torch.channels_last if device.type == "cpu" else torch.contiguous_format
 

@@ -6,7 +6,7 @@ from pipeline.checkpoints import inspect_checkpoint, resolve
 from pipeline.errors import ConfigError, CorruptDataError, PermanentStorageError
 from pipeline.evaluation import spread_over
 from pipeline.models import ModelConfig
-from pipeline.shards import ShardIndex, open_data
+from pipeline.shards import MAX_PIXELS, ShardIndex, open_data
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +25,10 @@ class EvaluateConfig:
     """Length of the average of weights, one of the checkpoint's; unset: its first."""
     batch_rows: int = 100
     """Images at a time."""
+    image_field: str = ""
+    """The member with the image, where samples have several; empty where they have one."""
+    max_pixels: int = MAX_PIXELS
+    """Images of more pixels, width times height as stored, are refused."""
     accelerator: str = "auto"
     """auto (a GPU where there is one), gpu or cpu."""
     summary: str | None = None
@@ -33,8 +37,9 @@ class EvaluateConfig:
     def __post_init__(self) -> None:
         if self.num_samples is not None and self.num_samples < 2:
             raise ConfigError(f"num_samples must be at least 2, got {self.num_samples}")
-        if self.batch_rows < 1:
-            raise ConfigError(f"batch_rows must be at least 1, got {self.batch_rows}")
+        for name in ("batch_rows", "max_pixels"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.accelerator not in ("auto", "gpu", "cpu"):
             raise ConfigError(f"accelerator must be auto, gpu or cpu, got {self.accelerator}")
 

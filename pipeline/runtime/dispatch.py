@@ -37,7 +37,7 @@ number where that is more, as a node may take all of them with it."""
 MAX_DEATHS_BEFORE_ANY, DEATHS_OF_EACH_PLACE = 10, 5
 """Workers that may die before any part is made, in all or for each of their places, once every open part has killed one that
 had nothing else: fewer than these parts' own retries, which on one worker take an hour for ten parts. While there is an open
-part that has not, or after any part that was made, the job goes on: nodes may have been taken away."""
+part that has not, or after any part that this job made, the job goes on: nodes may have been taken away."""
 _PARTS_NAMED = 10
 _PERMANENT = (ConfigError, CorruptDataError, PermanentStorageError, CommitConflict)
 
@@ -212,11 +212,14 @@ class Dispatch:
     def _check_lost(self, reason: str) -> None:
         most = max(MAX_DEATHS_BEFORE_ANY, DEATHS_OF_EACH_PLACE * self._pool.places)
         if self._lost.before_any > most and self._lost.are_lost_by(left := self.queue.left()):
+            if len(left) + len(self.queue.given_up) <= self._plan.config.max_failed_parts:
+                self.queue.give_up_waiting(f"took a worker with it that had nothing else to do, last: {reason}")
+                return  # those that somebody is at come here again
             named = ", ".join(f"{part.first} to {part.first + part.rows - 1}" for part in left[:_PARTS_NAMED])
             more = f" and {len(left) - _PARTS_NAMED} more parts" if len(left) > _PARTS_NAMED else ""
             raise SwissrollError(
-                f"{self._lost.before_any} workers died and no part was made: each of the {len(left)} open parts killed one "
-                f"that had nothing else to do (rows {named}{more}); the last: {reason}"
+                f"{self._lost.before_any} workers died or hung and this job made no part: each of the {len(left)} open parts "
+                f"took one with it that had nothing else to do (rows {named}{more}); the last: {reason}"
             )
         if self._lost.in_a_row > max(MAX_DEATHS_IN_A_ROW, 2 * self._pool.places):
             raise SwissrollError(f"{self._lost.in_a_row} workers died in a row and no part was made; the last: {reason}")

@@ -22,7 +22,8 @@ def run_evaluation(plan: EvaluatePlan, progress: Callable[[int, int], None] = la
         progress: Called as (done, total) after each batch.
 
     Raises:
-        ConfigError: A GPU was asked for and there is none, or a label is none of the model's classes.
+        ConfigError: A GPU was asked for and there is none, a label is none of the model's classes, or it is not clear which
+            field holds the image.
         CorruptDataError: An image cannot be decoded, or the checkpoint is damaged.
     """
     if plan.config.accelerator == "gpu" and not torch.cuda.is_available():
@@ -48,8 +49,9 @@ def _batches(plan: EvaluatePlan) -> Iterator[tuple[NDArray[np.uint8], NDArray[np
         for start in range(0, take, plan.config.batch_rows):
             stop = min(take, start + plan.config.batch_rows)
             for place, sample in enumerate(read_sound_samples(plan.index, shard, start, stop), start=first + start):
-                data = sample.fields[image_field(sample)]
-                pixels = decode_image(data, channels=image.channels, size=image.size, uri=sample.uri, offset=sample.offset)
+                data = sample.fields[image_field(sample, plan.config.image_field)]
+                limit, place_of = plan.config.max_pixels, {"uri": sample.uri, "offset": sample.offset}
+                pixels = decode_image(data, channels=image.channels, size=image.size, max_pixels=limit, **place_of)
                 label = decode_label(sample) if classes else -1
                 if label >= classes > 0:
                     raise ConfigError(

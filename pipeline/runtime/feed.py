@@ -67,6 +67,8 @@ class BatchFeed(Iterator[Batch]):
         self._rows = sum(p.stop - p.start for p in pieces)
         self._most = batches_a_call(max(p.stop - p.start for p in pieces) * image.image_bytes)
         self._pool = SlotPool(self._most * self._rows * image.image_bytes, most_free=calls_in_flight(prefetch, self._most) + 1)
+        self.step = first
+        """Of the batch that comes next."""
         self._count = 1  # grows to the most: the first batch should not have to wait for others
         self._asked: deque[_Call] = deque()
         self._lives: dict[int, int] = {}
@@ -76,7 +78,9 @@ class BatchFeed(Iterator[Batch]):
     def __next__(self) -> Batch:
         if not self._ready:
             self._take()
-        return self._ready.popleft()
+        batch = self._ready.popleft()
+        self.step += 1
+        return batch
 
     def _take(self) -> None:
         """Waits for the next answer of every loader."""

@@ -4,6 +4,8 @@ import threading
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from pipeline import storage
 from pipeline.generation import GenerationSpec, PartMaker
 from pipeline.runtime.heap import keep_freed_memory
@@ -42,7 +44,8 @@ class Generator:
     """
 
     def __init__(self, args: GeneratorArgs) -> None:
-        keep_freed_memory()
+        if not torch.cuda.is_available():
+            keep_freed_memory()
         self._args = args
         self._hub = args.hub.connect()
         self._samples = SampleSet(args.output)

@@ -12,7 +12,7 @@ def keep_freed_memory() -> bool:
 
     By default tensors of some megabytes go back to the kernel when they are freed, and it gives and clears new pages for the
     next ones: some 400 page faults an image, 5% of the time of a small U-Net (`benchmarks/generate.py`). The process then keeps
-    what it needed at its peak, which it would need again at its next step.
+    what it needed at its peak, be that a step or a checkpoint. Where networks run on a GPU there is nothing to win.
 
     Returns:
         Whether the C library knows the settings (glibc does); the process goes on as it was otherwise.

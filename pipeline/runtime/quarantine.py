@@ -1,11 +1,13 @@
 """The one actor that lists a run's damaged samples, whichever loader finds them."""
 
 import logging
+import time
 import uuid
 from dataclasses import dataclass
 from typing import cast
 
 import ray
+from ray import ObjectRef
 from ray.actor import ActorHandle
 from ray.exceptions import RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -17,6 +19,10 @@ from pipeline.runtime.session import NAMESPACE
 from pipeline.stream import CorruptSample, Quarantine
 from pipeline.telemetry import CORRUPT_MEMBERS
 
+LOOK_EVERY_S = 2.0
+"""How often a consumer of its own asks what was listed."""
+_log = logging.getLogger(__name__)
+
 
 class QuarantineKeeper:
     """Holds a `Quarantine` and keeps the count of its entries in the metrics.
@@ -24,7 +30,7 @@ class QuarantineKeeper:
     Args:
         url: The file of the list.
         allowed: Samples that may be listed.
-        hub: Where the count goes, and a line for each sample; None logs the line alone.
+        hub: Where the count goes, and a line for each sample; None leaves both to whoever asks.
         fence: Tells whether another job has taken the run over; None where that cannot be.
     """
 
@@ -33,6 +39,7 @@ class QuarantineKeeper:
         self._fence = fence
         self._hub = None if hub is None else hub.connect()
         self._quarantine: Quarantine | None = None
+        self._newest = ""
 
     def open(self) -> int:
         """Reads what earlier jobs of the run listed, and returns how many samples that is.
@@ -59,15 +66,16 @@ class QuarantineKeeper:
         quarantine = cast(Quarantine, self._quarantine)
         try:
             if quarantine.add(sample):
-                self._say(f"replaced sample {sample.key!r}: {sample.reason} ({sample.uri} at byte {sample.offset})")
+                line = f"replaced sample {sample.key!r}: {sample.reason} ({sample.uri} at byte {sample.offset})"
+                self._newest = line
+                if self._hub is not None:
+                    self._hub.say.remote(f"warning: {line}")
         finally:
             self._count()
 
-    def _say(self, line: str) -> None:
-        if self._hub is None:
-            logging.getLogger(__name__).warning("%s", line)
-        else:
-            self._hub.say.remote(f"warning: {line}")
+    def listed(self) -> tuple[int, str]:
+        """Returns how many samples are listed, and a line about the one that was added last; empty if none was."""
+        return len(self._quarantine or ()), self._newest
 
     def _count(self) -> None:
         if self._hub is not None and self._quarantine is not None:
@@ -122,3 +130,30 @@ def start_quarantine(
     except RayTaskError as error:
         raise error.cause from error
     return keeper, address
+
+
+class QuarantineWatch:
+    """Logs in a consumer's process what its keeper lists, without waiting for it.
+
+    Args:
+        keeper: The actor; lives as long as this.
+        url: Its file.
+    """
+
+    def __init__(self, keeper: ActorHandle, url: str) -> None:
+        self._keeper, self._url = keeper, url
+        self._asked: ObjectRef | None = None
+        self._asked_s = 0.0
+        self._told = 0
+
+    def look(self) -> None:
+        """Asks from time to time, and logs what has come since."""
+        if self._asked is None:
+            if time.monotonic() - self._asked_s > LOOK_EVERY_S:
+                self._asked, self._asked_s = self._keeper.listed.remote(), time.monotonic()
+        elif ray.wait([self._asked], timeout=0)[0]:
+            answer, self._asked = self._asked, None
+            count, newest = cast(tuple[int, str], ray.get(answer))
+            if count > self._told and newest:
+                _log.warning("%d samples that cannot be decoded are listed in %s; %s", count, self._url, newest)
+            self._told = count

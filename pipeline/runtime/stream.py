@@ -22,7 +22,7 @@ from pipeline.errors import ConfigError
 from pipeline.order import Cursor, Piece, row_slice
 from pipeline.runtime.feed import BatchFeed
 from pipeline.runtime.loader import LoaderArgs, start_loaders
-from pipeline.runtime.quarantine import start_quarantine
+from pipeline.runtime.quarantine import QuarantineWatch, start_quarantine
 from pipeline.runtime.session import connect, fitting_cpus
 from pipeline.shards import open_data
 from pipeline.storage import RangeCache
@@ -51,9 +51,10 @@ class Stream:
         prefetch_batches: Batches asked for in advance.
         pin: Whether to put batches into page-locked memory, for asynchronous copies to CUDA.
         cache: Where loaders keep ranges on their nodes; None keeps none.
-        quarantine: Folder, on the consumer's node or a store: samples that cannot be decoded are replaced, and each consumer
-            lists those that it met in `quarantine-{rank}.jsonl`; more than `config.max_corrupt_share` of all samples in one
-            list end the pass with an error. None refuses the first one.
+        quarantine: Folder, on the consumer's node or a store: samples that cannot be decoded are replaced, each consumer logs
+            that and lists those that it met in `quarantine-{data}-{rank}.jsonl`, and more than `config.max_corrupt_share` of
+            all samples in one list end the pass with an error. One stream at a time writes a list. None refuses the first
+            such sample.
 
     Raises:
         ConfigError: The arguments or the data do not fit.
@@ -101,10 +102,11 @@ class Stream:
         self._pieces = [Piece(i, self.rank, first + a, first + b) for i, (a, b) in enumerate(cuts) if a < b]
         if not ray.is_initialized():
             connect()
-        self._keeper, listed = None, None
+        self._watch, listed = None, None
         if quarantine is not None:
-            url = storage.join(quarantine, f"quarantine-{self.rank}.jsonl")
-            self._keeper, listed = start_quarantine(url, config.corrupt_allowed(index.num_samples))
+            url = storage.join(quarantine, f"quarantine-{index.fingerprint()[:8]}-{self.rank}.jsonl")
+            keeper, listed = start_quarantine(url, config.corrupt_allowed(index.num_samples))
+            self._watch = QuarantineWatch(keeper, url)
         args = LoaderArgs(
             name=f"stream-{self.rank}", index=index, order=self._order, image=image, cache=cache, quarantine=listed
         )
@@ -125,8 +127,8 @@ class Stream:
     def __iter__(self) -> Iterator[Batch]:
         """Yields the batches that are left of the present epoch; the next pass goes on with the next epoch.
 
-        Every batch is full: where the number of samples is no multiple of the batch size, the last batch of an epoch takes its
-        last rows from the next epoch (`batch.epochs` tells), which then begins with the samples that are left.
+        Every batch is full: where the number of samples is no multiple of the batch size, the last batch of an epoch takes some
+        of its rows from the next epoch (`batch.epochs` tells which), which then begins with the samples that are left.
 
         Raises:
             ConfigError: The stream is closed.
@@ -134,6 +136,8 @@ class Stream:
         end = self._first_step(self.epoch + 1)
         while self._step < end:
             self._check_open()
+            if self._feed is not None and self._feed.step != self._step:
+                self._feed = None  # interrupted between taking a batch and counting it
             if self._feed is None:
                 self._feed = self._open()
                 self._say_who_is_missing()
@@ -144,6 +148,8 @@ class Stream:
                 self._feed = None
                 raise
             self._step += 1  # before the batch is used: a state saved in the loop's body counts it
+            if self._watch is not None:
+                self._watch.look()
             yield batch
 
     def state_dict(self) -> dict[str, Any]:
@@ -166,7 +172,7 @@ class Stream:
         self._feed, self._closed, self._starting = None, True, []
         for loader in self._loaders:
             loader.__ray_terminate__.remote()  # a kill would be reported as tasks that failed
-        self._loaders, self._keeper = [], None
+        self._loaders, self._watch = [], None
 
     def __enter__(self) -> "Stream":
         return self
@@ -236,7 +242,8 @@ def stream(
 
     Raises:
         ConfigError: The arguments or the data do not fit.
-        StorageError: The data could not be looked at.
+        CorruptDataError: There is a list of damaged samples in the quarantine, and it is none.
+        StorageError: The data or the list could not be looked at.
     """
     if batch_size is not None and config is not None:
         raise ConfigError("got both a configuration and batch_size, expected one of them")

@@ -68,7 +68,7 @@ class Trainer:
         self.device = ray.train.torch.get_device()
         if self.device.type == "cpu":
             torch.set_num_threads(args.threads)
-        keep_freed_memory()
+            keep_freed_memory()
         self.tally = new_tally(self.hub, f"trainer-{self.rank}")
         self.state = TrainState(Model(self.config.model, init_seed=self.config.seed), self.config.optim, self.device)
         self.history: list[tuple[int, float]] = []

@@ -97,12 +97,6 @@ def check_goal(url: str, findings: Findings) -> int | None:
         return None
 
 
-def check_card(url: str, findings: Findings) -> None:
-    """Notes a dataset card or contact sheet that is gone; what is in them may be changed."""
-    for name in SampleSet(url).missing_for_people():
-        findings.add(f"{name}: got none beside a published set; --repair makes it again")
-
-
 def check_files(
     url: str, records: list[PartRecord], spec: Mapping[str, object] | None, finished: bool, findings: Findings
 ) -> None:

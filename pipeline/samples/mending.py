@@ -1,12 +1,12 @@
 """Mending the small files of a sample set from what is left of the others; nothing is ever deleted for good."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from pipeline import storage
 from pipeline.errors import CorruptDataError, PermanentStorageError
 from pipeline.samples.card import CARD_NAME
 from pipeline.samples.contact_sheet import SHEET_NAME
-from pipeline.samples.ledger import PartRecord, commit_name, in_order, parse_commit_name, part_digest
+from pipeline.samples.ledger import PartRecord, commit_name, in_order, parse_commit_name, parse_part_name, part_digest
 from pipeline.samples.manifest import load_manifest
 from pipeline.samples.origin import load_origin
 from pipeline.samples.run_spec import run_url
@@ -53,16 +53,22 @@ def mend_origin(url: str) -> list[str]:
         return [f"{moved_aside(url, 'origin.json')}; the next generate job looks for the checkpoint anew and writes it"]
 
 
-def mend_ledger(url: str) -> list[str]:
+def mend_ledger(url: str, check: Callable[[], None] = lambda: None) -> list[str]:
     """Mends the ledger: commits that are none are moved to `quarantine/`, and so are files that belong to no part.
 
     Of a commit and a line of the manifest that contradict each other the part's file says which is right. What the manifest
-    lists and the ledger lacks is committed again. Returns what was done, in lines.
+    lists and the ledger lacks is committed again. What a killed job that was to make a published set larger put beyond its rows
+    is left to the next such job. Returns what was done, in lines.
+
+    Args:
+        url: The set's folder.
+        check: Called before anything is put or moved; raises where another job took the folder over.
 
     Raises:
+        CommitConflict: From `check`.
         StorageError: The store could not be read or written.
     """
-    done = []
+    done: list[str] = []
     listed = {record.first: record for record in _manifest_parts(url)}
     listed_rows = sum(record.rows for record in listed.values())
     commits_url, data_url = storage.join(url, "commits"), storage.join(url, "data")
@@ -76,15 +82,21 @@ def mend_ledger(url: str) -> list[str]:
         if record is not None and not found.size and _is_right(url, record, listed, listed_rows):
             kept.add(record.first)
         else:
+            check()
             done.append(moved_aside(url, f"commits/{name}"))
+    check()
     for record in listed.values():
         if record.first not in kept and storage.put_once(storage.join(commits_url, commit_name(record)), b""):
             done.append(f"commits: {commit_name(record)} restored from the manifest")
-    done += [f"commits: {commit_name(record)} taken from the part itself" for record in SampleSet(url).adopt()]
+    samples = SampleSet(url)
+    beyond = listed_rows if listed and samples.grows() else None
+    done += [f"commits: {commit_name(record)} taken from the part itself" for record in samples.adopt(beyond)]
+    files = [found.url[len(data_url) + 1 :] for found in storage.list_objects(data_url, recursive=True)]
+    # After the files: what somebody put and committed meanwhile is among the commits then.
     names = {record.name for record in in_order(readable_commits(url), commits_url)} | INDEX_NAMES
-    for found in storage.list_objects(data_url, recursive=True):
-        name = found.url[len(data_url) + 1 :]
-        if name not in names:
+    for name in files:
+        if name not in names and not _belongs_beyond(samples, name, beyond):
+            check()
             done.append(moved_aside(url, f"data/{name}"))
     return done
 
@@ -133,6 +145,18 @@ def moved_aside(url: str, name: str) -> str:
     storage.put_replace(storage.join(url, _QUARANTINE, name), storage.read_bytes(source))
     storage.remove_tree(source)
     return f"{name}: moved to {_QUARANTINE}/"
+
+
+def _belongs_beyond(samples: SampleSet, name: str, beyond: int | None) -> bool:
+    """Whether a file is a sound part of rows from `beyond` on; None: there are to be none."""
+    named, url = parse_part_name(name), storage.join(samples.data_url, name)
+    if beyond is None or named is None or named[0] < beyond:
+        return False
+    try:
+        uncommitted_record(named[0], storage.read_bytes(url), named[1], url, samples.spec())
+        return True
+    except (CorruptDataError, PermanentStorageError):
+        return False
 
 
 def _is_right(url: str, record: PartRecord, listed: Mapping[int, PartRecord], listed_rows: int) -> bool:

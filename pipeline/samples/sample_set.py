@@ -19,7 +19,7 @@ from pipeline.samples.ledger import (
     part_digest,
     part_name,
 )
-from pipeline.samples.manifest import Manifest, manifest_url
+from pipeline.samples.manifest import Manifest, load_manifest, manifest_url
 from pipeline.samples.part import rows_in
 from pipeline.samples.reading import read_part
 from pipeline.samples.run_spec import parse_spec, refuse_other_spec, run_url, spec_bytes
@@ -145,16 +145,29 @@ class SampleSet:
         self._note(record)
         return record
 
-    def adopt(self) -> list[PartRecord]:
+    def grows(self) -> bool:
+        """Whether a job was asked for more rows than were published: what it put before it was killed is no stray file."""
+        try:
+            goal = self.goal()
+            return goal is not None and goal > load_manifest(self.url).num_samples
+        except CorruptDataError:
+            return False
+
+    def adopt(self, below: int | None = None) -> list[PartRecord]:
         """Commit the parts that killed writers had put and not yet committed; returns the records of these.
 
         Only files that prove themselves to the byte are taken. Those that do not, are no part of this set, or overlap
         committed rows, are left alone: `verify` reports them, and so does `commit` when it meets one under the name it wants.
+
+        Args:
+            below: Only parts that begin before this row; None for all.
         """
         committed = self.committed()
         firsts = [record.first for record in committed]
         adopted: list[PartRecord] = []
         for file in uncommitted_files(self.data_url, committed):
+            if below is not None and file.first >= below:
+                continue
             try:
                 record = uncommitted_record(file.first, storage.read_bytes(file.url), file.suffix, file.url, self.spec())
             except CorruptDataError:
@@ -200,27 +213,29 @@ class SampleSet:
             index_url = storage.join(self.data_url, SHARD_INDEX_NAME)
             if not storage.exists(index_url) or not is_index_of(storage.read_bytes(index_url), records):
                 storage.put_replace(index_url, index_json(records))
-        is_published = (
-            storage.exists(manifest_url(self.url)) and storage.read_bytes(manifest_url(self.url)) == manifest.to_bytes()
-        )
-        if is_published and not self.missing_for_people():
-            return manifest  # it goes last, so all else is there; and readers may hold it open
+        there = manifest_url(self.url)
+        is_published = storage.exists(there) and storage.read_bytes(there) == manifest.to_bytes()
+        # The manifest goes last, so where it is, all else was; readers may hold it open, and people may have edited the card.
+        lost = self._lost_for_people() if is_published else [SHEET_NAME, CARD_NAME]
+        if not lost:
+            return manifest
         first_part = read_part(self.url, records[0])
         sheet = contact_sheet(first_part)
-        if sheet is not None:
+        if sheet is not None and SHEET_NAME in lost:
             _put_if_other(storage.join(self.url, SHEET_NAME), sheet)
-        card = dataset_card(manifest, spec, first_part.schema, sheet=sheet is not None)
-        _put_if_other(storage.join(self.url, CARD_NAME), card.encode())
-        _put_if_other(manifest_url(self.url), manifest.to_bytes())
+        if CARD_NAME in lost:
+            card = dataset_card(manifest, spec, first_part.schema, sheet=sheet is not None)
+            _put_if_other(storage.join(self.url, CARD_NAME), card.encode())
+        _put_if_other(there, manifest.to_bytes())
         return manifest
 
-    def missing_for_people(self) -> list[str]:
+    def _lost_for_people(self) -> list[str]:
         """Which of the dataset card and the contact sheet that it shows a published set has lost; no sample depends on them."""
         url = storage.join(self.url, CARD_NAME)
         if not storage.exists(url):
-            return [CARD_NAME]
-        has_sheet = SHEET_NAME.encode() in storage.read_bytes(url)
-        return [SHEET_NAME] if has_sheet and not storage.exists(storage.join(self.url, SHEET_NAME)) else []
+            return [SHEET_NAME, CARD_NAME]
+        shows_sheet = f"]({SHEET_NAME})".encode() in storage.read_bytes(url)
+        return [SHEET_NAME] if shows_sheet and not storage.exists(storage.join(self.url, SHEET_NAME)) else []
 
     def _note(self, record: PartRecord) -> None:
         storage.put_once(storage.join(self.commits_url, commit_name(record)), b"")

@@ -4,9 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from pipeline import storage
-from pipeline.errors import CorruptDataError, PermanentStorageError
+from pipeline.errors import PermanentStorageError
 from pipeline.samples.checks import (
-    check_card,
     check_files,
     check_goal,
     check_ledger,
@@ -17,7 +16,6 @@ from pipeline.samples.checks import (
 )
 from pipeline.samples.findings import Findings
 from pipeline.samples.ledger import PartRecord
-from pipeline.samples.manifest import load_manifest
 from pipeline.samples.many_parts import check_parts
 from pipeline.samples.sample_set import SampleSet
 
@@ -98,10 +96,8 @@ def verify(
     total = sum(record.rows for record in records)
     finished = check_manifest(url, records, run_sha256, findings)
     goal = total if finished else check_goal(url, findings)
-    check_files(url, records, spec, finished and not _grows(url), findings)
+    check_files(url, records, spec, finished and not SampleSet(url).grows(), findings)
     check_shard_index(url, records, finished, findings)
-    if finished:
-        check_card(url, findings)
     checked = 0
     for record in check_parts(url, records, spec, findings, decode_images=decode_images, processes=processes):
         checked += record.rows
@@ -119,12 +115,3 @@ def verify(
         problems=findings.all_problems(),
         broken=frozenset(findings.broken),
     )
-
-
-def _grows(url: str) -> bool:
-    """Whether a job was asked for more rows than were published: what it put before it was killed is no stray file."""
-    try:
-        goal = SampleSet(url).goal()
-        return goal is not None and goal > load_manifest(url).num_samples
-    except CorruptDataError:
-        return False

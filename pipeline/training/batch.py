@@ -27,7 +27,7 @@ class Batch:
         return Batch(images=move[0], labels=move[1], samples=move[2], epochs=move[3])
 
     def pixels(self) -> Tensor:
-        """Returns the images as networks take them: uint8 [B, C, H, W], channels last in memory."""
+        """Returns the images as models take them: uint8 [B, C, H, W], channels last in memory."""
         return self.images.permute(0, 3, 1, 2)
 
     def draws(self, seed: int) -> Draws:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
-from job_runs import Ended, JobHere, Place
+from job_runs import JobHere, Place, Scraped
 
 Made = TypeVar("Made")
 
@@ -64,20 +64,6 @@ def shards(alone: Place, tmp_path_factory: pytest.TempPathFactory) -> Path:
         return folder / "shards"
 
     return once(tmp_path_factory, "shards", make)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scraped:
-    """A job that ran undisturbed, and what its metrics endpoint served meanwhile."""
-
-    folder: Path
-    """Its run folder or output."""
-    port: int
-    """The port it was told to serve on."""
-    ended: Ended
-    """How it ended."""
-    scrapes: list[str]
-    """What was scraped, oldest first."""
 
 
 @pytest.fixture(scope="session")

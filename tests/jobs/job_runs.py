@@ -206,3 +206,17 @@ def trained_weights(run: Path, step: int) -> dict[str, bytes]:
         "ema.json",
         "training/00000.safetensors",
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scraped:
+    """A job that ran undisturbed, and what its metrics endpoint served meanwhile."""
+
+    folder: Path
+    """Its run folder or output."""
+    port: int
+    """The port it was told to serve on."""
+    ended: Ended
+    """How it ended."""
+    scrapes: list[str]
+    """What was scraped, oldest first."""

@@ -3,7 +3,8 @@
 import re
 from itertools import pairwise
 
-from conftest import BATCH_SIZE, PART_ROWS, ROWS, STEPS, Scraped
+from conftest import BATCH_SIZE, PART_ROWS, ROWS, STEPS
+from job_runs import Scraped
 from prometheus_client.parser import text_string_to_metric_families
 
 Series = dict[tuple[str, tuple[tuple[str, str], ...]], float]

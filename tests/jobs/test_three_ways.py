@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from conftest import BY_ONE, GENERATE, ROWS, STEPS, TRAIN, Cluster, Scraped
-from job_runs import SET, Ended, JobHere, content, trained_weights
+from conftest import BY_ONE, GENERATE, ROWS, STEPS, TRAIN, Cluster
+from job_runs import SET, Ended, JobHere, Scraped, content, trained_weights
 
 
 def submit(cluster: Cluster, *command: object) -> Ended:

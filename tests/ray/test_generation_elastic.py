@@ -1,5 +1,6 @@
 """Generation on a cluster that grows and loses a node: a worker appears, lost parts are made by it, and the bytes stay."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -198,8 +199,9 @@ def test_workers_that_cannot_start_end_the_job_with_the_reason(
     cluster.remove_node(node)
 
 
-def test_a_job_whose_parts_all_kill_their_worker_ends_with_one_error_that_names_them(
-    cluster: Cluster, checkpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("allowed", [2, 3])
+def test_when_all_parts_kill_their_worker_they_are_given_up_or_the_job_ends_with_one_error_that_names_them(
+    cluster: Cluster, checkpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, allowed: int
 ) -> None:
     class Deadly(generator.Generator):
         """Dies at every part. Defined here, so that workers need not find this file."""
@@ -212,11 +214,16 @@ def test_a_job_whose_parts_all_kill_their_worker_ends_with_one_error_that_names_
     monkeypatch.setattr(dispatch, "DEATHS_OF_EACH_PLACE", 2)
     monkeypatch.setattr(generator_pool, "Generator", Deadly)
     node = cluster.add_node(num_cpus=1)
-    plan = planned(checkpoint, tmp_path / "samples", "--num-workers", "1", "--num-samples", str(3 * PART_ROWS))
+    few = ("--num-samples", str(3 * PART_ROWS), "--max-failed-parts", str(allowed))
+    plan = planned(checkpoint, tmp_path / "samples", "--num-workers", "1", *few)
     hub = start_hub("generate", 0, 0)
     pool = pool_of(plan, hub.address)
-    named = r"workers died and no part was made: each of the 3 open parts .*\(rows 0 to 4, 5 to 9, 10 to 14\); the last: "
-    with stop_on_sigterm() as stop, pytest.raises(SwissrollError, match=named):
-        dispatch.Dispatch(plan, [], pool, hub.handle).run(stop)
+    job = dispatch.Dispatch(plan, [], pool, hub.handle)
+    named = r"this job made no part: each of the 3 open parts .*\(rows 0 to 4, 5 to 9, 10 to 14\); the last: "
+    refused = pytest.raises(SwissrollError, match=named) if allowed < 3 else contextlib.nullcontext()
+    with stop_on_sigterm() as stop, refused:
+        job.run(stop)
     assert 5 <= pool.deaths <= 6
+    assert len(job.queue.given_up) == (3 if allowed == 3 else 0)
+    assert all("nothing else to do" in reason for reason in job.queue.given_up.values())
     cluster.remove_node(node)

@@ -14,6 +14,7 @@ from ray.cluster_utils import Cluster
 from ray_processes import actor_pids, asked_pids, rss_bytes
 
 from pipeline.errors import ConfigError, CorruptDataError, ResumeMismatch
+from pipeline.runtime import quarantine
 from pipeline.runtime import stream as module
 from pipeline.runtime.stream import stream
 from pipeline.shards import open_data
@@ -195,17 +196,30 @@ def test_an_error_of_a_loader_is_the_projects_own(digits: str):
         next(iter(source))
 
 
-def test_damaged_samples_are_replaced_listed_and_held_to_the_budget(digits: str, tmp_path: Path):
+def listed(folder: Path) -> dict[str, set[tuple[str, int]]]:
+    """What the lists in a folder name, by the last part of their names."""
+    found = {path.stem.rpartition("-")[2]: read_quarantine(str(path)) for path in folder.glob("quarantine-*.jsonl")}
+    assert all("label 9" in sample.reason for samples in found.values() for sample in samples)
+    return {rank: {(sample.uri, sample.offset) for sample in samples} for rank, samples in found.items()}
+
+
+def test_damaged_samples_are_replaced_listed_logged_and_held_to_the_budget(
+    digits: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
     """Here it is their labels that do not fit; batches are the same for any number of consumers, each of which has its list."""
+    monkeypatch.setattr(quarantine, "LOOK_EVERY_S", 0.0)
     image = ImageSpec(size=8, channels=1, num_classes=9)
     config = replace(CONFIG, max_corrupt_share=0.15)
     with stream(digits, image, config, seed=1, cpus_per_loader=0.1, quarantine=str(tmp_path / "one")) as source:
         whole = list(source)
     labels = np.concatenate([batch.labels.numpy() for batch in whole])
     assert (labels < 9).all()
-    listed = read_quarantine(str(tmp_path / "one" / "quarantine-0.jsonl"))
-    assert 150 < len(listed) < 210  # a tenth of the digits are nines
-    assert all("label 9" in sample.reason for sample in listed)
+    alone = listed(tmp_path / "one")["0"]
+    assert 150 < len(alone) < 210  # a tenth of the digits are nines
+    logged = [record.getMessage() for record in caplog.records if "cannot be decoded are listed in" in record.getMessage()]
+    assert logged
+    assert "quarantine-" in logged[0]
+    assert "replaced sample" in logged[0]
 
     several = [
         stream(digits, image, config, seed=1, rank=r, world_size=2, cpus_per_loader=0.1, quarantine=f"file://{tmp_path}/two")
@@ -216,11 +230,13 @@ def test_damaged_samples_are_replaced_listed_and_held_to_the_budget(digits: str,
         assert torch.equal(torch.cat([part.labels for part in parts]), expected.labels), step
     for source in several:
         source.close()
-    lists = [{(s.uri, s.offset) for s in read_quarantine(str(tmp_path / "two" / f"quarantine-{r}.jsonl"))} for r in range(2)]
-    assert lists[0] | lists[1] == {(sample.uri, sample.offset) for sample in listed}
+    lists = listed(tmp_path / "two")
+    assert lists["0"] | lists["1"] == alone
 
     strict = replace(CONFIG, max_corrupt_share=0.01)
-    refused = pytest.raises(CorruptDataError, match=r"18 samples cannot be decoded, at most 17 may be .*quarantine-0\.jsonl")
+    refused = pytest.raises(
+        CorruptDataError, match=r"18 samples cannot be decoded, at most 17 may be .*quarantine-\w+-0\.jsonl"
+    )
     with stream(digits, image, strict, seed=1, cpus_per_loader=0.1, quarantine=str(tmp_path / "s")) as source, refused:
         list(source)
 

@@ -76,7 +76,9 @@ def test_batches_are_the_same_bytes_however_they_travel(
             if step % 10 == 0:
                 kept.append((batch, batch.images.numpy().tobytes()))
             if case == "killed" and step == 9:
-                for pid in actor_pids("Loader"):
+                pids = actor_pids("Loader")
+                assert len(pids) == 3
+                for pid in pids:
                     kill(pid)
     reader.close()
     for batch, then in kept:  # what a consumer keeps is not written over

@@ -279,5 +279,40 @@ def test_a_part_that_a_killed_job_put_beyond_a_published_set_is_no_stray_file(tm
     (part,) = (folder / "data").glob("part-000000000010.*")
     part.write_bytes(part.read_bytes()[:-1])
     assert any("part-000000000010" in problem for problem in verify(str(folder)).problems)
+    shutil.copytree(folder, tmp_path / "copy")
+    assert mended(tmp_path / "copy").failed == ()
+    assert verify(str(tmp_path / "copy")).ok
+    assert not (tmp_path / "copy" / "data" / part.name).exists()
     (folder / "goals" / "000000000015").unlink()  # nobody asked for it
     assert any("got a stray file" in problem for problem in verify(str(folder)).problems)
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "tar"])
+@pytest.mark.parametrize("harm", ["origin.json", "manifest.json"])
+def test_repair_leaves_the_parts_of_a_growing_set_to_the_job_that_makes_it_larger(
+    tmp_path: Path, suffix: PartSuffix, harm: str
+) -> None:
+    """A job that was to make 20 of 10 was killed when it had put the last part, and not yet the one before."""
+    folder = made(tmp_path / "set", suffix, 10)
+    before = content(folder)
+    samples = SampleSet(str(folder))
+    samples.open(SPEC, num_samples=20)
+    commit(samples, 15, 5, suffix)
+    (killed_before,) = (folder / "commits").glob("000000000015-*")
+    killed_before.unlink()
+    grown = content(folder)
+    assert verify(str(folder)).ok
+    (folder / harm).write_bytes(b"{")
+    failed = mended(folder).failed
+    if harm == "origin.json":
+        assert failed == ()
+        same = {name for name in grown if name != harm}
+        assert {name: data for name, data in content(folder).items() if name in same} == {name: grown[name] for name in same}
+        assert verify(str(folder)).ok
+    else:
+        (line,) = failed
+        assert line.startswith("manifest.json: got 15 of 20 rows committed, expected all: first gap at row 10")
+    commit(samples, 10, 5, suffix)
+    samples.adopt()
+    assert samples.publish(20).num_samples == 20
+    assert set(before) - {harm} <= set(content(folder))

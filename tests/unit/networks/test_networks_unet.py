@@ -6,7 +6,7 @@ from diffusers.models.unets.unet_2d import UNet2DModel
 
 from pipeline.errors import ConfigError
 from pipeline.networks import UNet, UNetConfig
-from pipeline.networks.layout import lay_out
+from pipeline.networks.layout import laid_out, lay_out, layout_on
 
 SMALL = UNetConfig(widths=(8, 16), blocks=1, attention=(False, True), norm_groups=4, head_dim=8)
 
@@ -58,6 +58,16 @@ def test_diffusers_rebuilds_the_network_from_its_configuration() -> None:
 
 
 @torch.no_grad()
+@pytest.mark.parametrize(("device", "expected"), [("cpu", torch.channels_last), ("cuda", torch.contiguous_format)])
+def test_each_device_has_its_layout(device: str, expected: torch.memory_format) -> None:
+    assert layout_on(torch.device(device)) == expected
+
+
+def test_images_are_laid_out_for_the_device_that_they_are_on() -> None:
+    assert laid_out(torch.zeros(2, 3, 4, 4)).is_contiguous(memory_format=torch.channels_last)
+    assert laid_out(torch.zeros(2, 3)).shape == (2, 3)
+
+
 def test_channels_last_changes_the_layout_and_not_the_result() -> None:
     network, x = unet(), torch.randn(2, 1, 8, 8)
     expected = network(x, torch.tensor([1, 2]), torch.tensor([0, 1]))

@@ -9,7 +9,7 @@ from diffusers.pipelines.ddpm.pipeline_ddpm import DDPMPipeline
 from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 
 from pipeline.checkpoints import save_model
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, CorruptDataError
 from pipeline.models import Model
 from pipeline.plans.commands import parse_generate
 from pipeline.plans.evaluate_plan import EvaluateConfig, plan_evaluation
@@ -43,7 +43,22 @@ def test_the_figure_does_not_depend_on_batches_and_follows_the_seed(data: str, c
 
 @pytest.mark.parametrize(
     ("changes", "says"),
+    [({"max_pixels": 63}, "image of 8x8 pixels, at most 63 are decoded"), ({"image_field": "left.png"}, "expected 'left.png'")],
+)
+def test_images_are_found_and_limited_as_for_training(
+    data: str, checkpoint: str, changes: dict[str, object], says: str
+) -> None:
+    config = EvaluateConfig(checkpoint=checkpoint, data=data, num_samples=4, accelerator="cpu")
+    fitting = {"max_pixels": 64} if "max_pixels" in changes else {"image_field": "png"}
+    assert run_evaluation(plan_evaluation(replace(config, **fitting))).samples == 4  # pyright: ignore[reportArgumentType]
+    with pytest.raises((ConfigError, CorruptDataError), match=says):
+        run_evaluation(plan_evaluation(replace(config, **changes)))  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
     [
+        ({"max_pixels": 0}, "max_pixels must be at least 1, got 0"),
         ({"checkpoint": ""}, "--checkpoint is missing"),
         ({"data": ""}, "--data is missing"),
         ({"num_samples": 1798}, "at most the 1797"),

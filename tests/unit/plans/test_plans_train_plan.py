@@ -44,6 +44,13 @@ def test_the_limit_on_pixels_is_stated_reaches_the_loaders_and_belongs_to_the_ru
         planned(data, tmp_path / "run", "--stream.max-pixels", "60")
 
 
+def test_a_run_may_be_continued_with_or_without_compiling(data: str, tmp_path: Path) -> None:
+    plain, compiled = (planned(data, tmp_path / "run", "--optim.compiled", value) for value in ("False", "True"))
+    assert compiled.config.optim.compiled
+    assert compiled.identity == plain.identity
+    assert planned(data, tmp_path / "run", "--optim.precision", "bf16").identity != plain.identity
+
+
 def test_the_order_is_that_of_the_index(data: str, tmp_path: Path) -> None:
     plan = planned(data, tmp_path / "run", "--seed", "5", "--batch-size", "48")
     assert isinstance(plan.order, StreamOrder)

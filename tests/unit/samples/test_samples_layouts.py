@@ -100,20 +100,27 @@ def test_the_contact_sheet_shows_the_first_samples(tmp_path: Path, suffix: PartS
 
 
 @pytest.mark.parametrize("name", ["README.md", "contact-sheet.png"])
-def test_a_card_or_sheet_that_somebody_removed_is_named_and_made_again(tmp_path: Path, name: str) -> None:
+def test_a_card_or_sheet_that_somebody_removed_is_made_again_and_nothing_else_is_touched(tmp_path: Path, name: str) -> None:
     samples = finished(str(tmp_path), "parquet")
     before = (tmp_path / name).read_bytes()
     (tmp_path / name).unlink()
-    (problem,) = verify(str(tmp_path)).problems
-    assert problem == f"{name}: got none beside a published set; --repair makes it again"
-    assert mend_published(str(tmp_path), was_published=True) == [f"{name}: made anew from the ledger"]
-    assert (tmp_path / name).read_bytes() == before
-    (tmp_path / name).unlink()
+    assert verify(str(tmp_path)).ok  # no sample depends on it
     manifest = (tmp_path / "manifest.json").stat()
     samples.publish(25)  # as a job does that finds all parts there
     assert (tmp_path / name).read_bytes() == before
     assert (tmp_path / "manifest.json").stat().st_ino == manifest.st_ino  # which readers may hold open
-    assert verify(str(tmp_path)).ok
+    (tmp_path / name).unlink()
+    assert mend_published(str(tmp_path), was_published=True) == [f"{name}: made anew from the ledger"]
+
+
+@pytest.mark.parametrize("text", ["Mine, with ![the first samples](contact-sheet.png)", "Mine; I removed contact-sheet.png."])
+def test_a_card_that_was_edited_stays_when_the_sheet_is_lost(tmp_path: Path, text: str) -> None:
+    samples = finished(str(tmp_path), "parquet")
+    (tmp_path / "README.md").write_text(text)
+    (tmp_path / "contact-sheet.png").unlink()
+    samples.publish(25)
+    assert (tmp_path / "README.md").read_text() == text
+    assert (tmp_path / "contact-sheet.png").exists() == ("![" in text)
 
 
 def test_the_cards_example_for_shards_runs(tmp_path: Path) -> None:

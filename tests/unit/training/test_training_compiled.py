@@ -1,17 +1,24 @@
 """Training with a compiled network: the losses of the plain one, the samples' own dropout masks, weights under their names."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 import torch._inductor.config as inductor
+import torch.distributed
 from torch import Tensor, nn
 from torch._dynamo.utils import counters
-from training_problems import CPU, MODEL, digits
+from torch._inductor.exc import CppCompileError
+from torch.nn.parallel import DistributedDataParallel
+from training_problems import CPU, MODEL, digits, taken
 
 from pipeline.errors import ConfigError
 from pipeline.models import LatentConfig, Model, ModelConfig
 from pipeline.networks import CoderConfig, SampleDropout
+from pipeline.networks.compiling import compiler_trouble
 from pipeline.training import OptimConfig, TrainState
 from pipeline.training.loop import train_step, train_steps
 
@@ -64,6 +71,45 @@ def test_a_compiled_network_trains_as_the_plain_one() -> None:
     assert list(compiled) == list(plain)
     for key, tensor in plain.items():
         torch.testing.assert_close(compiled[key], tensor, rtol=0.05, atol=1e-3)  # four steps move them by 4e-3
+
+
+def train_on_rank(rank: int, folder: str) -> None:
+    """Three steps on half of the rows, as one of two ranks that average their gradients."""
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/ranks", rank=rank, world_size=2)
+    one = state("diffusion", compiled=True)
+    wrapped = DistributedDataParallel(one.network, gradient_as_bucket_view=True)
+    with inductor.patch({"cpp_cache_precompile_headers": False}):
+        for step in range(3):
+            train_step(one, wrapped, taken(digits(8, first=8 * step), slice(4 * rank, 4 * rank + 4)), seed=3)
+    torch.save(one.network.state_dict(), f"{folder}/{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+def test_compiled_ranks_learn_what_one_plain_rank_does(tmp_path: Path) -> None:
+    here = str(Path(__file__).parent)
+    code = f"import sys; sys.path.insert(0, {here!r}); "
+    code += "import test_training_compiled as t; t.train_on_rank(int(sys.argv[1]), sys.argv[2])"
+    paths = {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[3]), os.environ.get("PYTHONPATH", "")])}
+    ranks = [
+        subprocess.Popen([sys.executable, "-W", "ignore", "-c", code, str(rank), str(tmp_path)], env={**os.environ, **paths})
+        for rank in range(2)
+    ]
+    assert [rank.wait() for rank in ranks] == [0, 0]
+    plain = state("diffusion", compiled=False)
+    for step in range(3):
+        train_step(plain, plain.network, digits(8, first=8 * step), seed=3)
+    for name, tensor in plain.network.state_dict().items():
+        one, two = (torch.load(tmp_path / f"{rank}.pt", weights_only=True)[name] for rank in range(2))
+        assert torch.equal(one, two), name
+        torch.testing.assert_close(one, tensor, rtol=0.05, atol=1e-3, msg=lambda m, n=name: f"{n}: {m}")
+
+
+def test_a_full_disk_is_not_the_networks_fault() -> None:
+    error = CppCompileError(["g++"], "took no more")
+    assert compiler_trouble(error) is not None
+    error.__cause__ = OSError(28, "No space left on device")
+    assert compiler_trouble(error) is None
 
 
 def test_a_compiler_that_fails_is_named_at_the_first_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch._dynamo.utils import counters
 from training_problems import CPU, MODEL, digits, everything
 
 from pipeline.models import LatentConfig, Model, ModelConfig
@@ -71,7 +72,10 @@ def test_a_run_goes_on_where_it_was_saved(config: ModelConfig) -> None:
 @MODELS
 def test_a_compiled_network_learns_as_the_plain_one(config: ModelConfig) -> None:
     optim = OptimConfig(learning_rate=1e-3, warmup_steps=0, precision="fp32", compiled=True)
+    torch._dynamo.reset()
+    counters.clear()
     assert losses(TrainState(Model(config), optim, CUDA), 6) == pytest.approx(losses(state_on(CUDA, config), 6), rel=5e-3)
+    assert counters["stats"]["unique_graphs"] > 0, "nothing was compiled"
 
 
 def test_pinned_batches_give_the_same_step() -> None:
