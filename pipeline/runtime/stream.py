@@ -8,7 +8,6 @@ its rows of every global batch. Which samples a global batch holds depends on no
 number of consumers or loaders. See docs/own-loop.md.
 """
 
-import logging
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Any
@@ -22,16 +21,13 @@ from pipeline.errors import ConfigError
 from pipeline.order import Cursor, Piece, row_slice
 from pipeline.runtime.feed import BatchFeed
 from pipeline.runtime.loader import LoaderArgs, start_loaders
+from pipeline.runtime.loader_start import say_who_is_missing
 from pipeline.runtime.quarantine import QuarantineWatch, start_quarantine
 from pipeline.runtime.session import connect, fitting_cpus
 from pipeline.shards import open_data
 from pipeline.storage import RangeCache
 from pipeline.stream import ImageSpec, StreamConfig, make_order
 from pipeline.training import Batch
-
-START_NOTICE_S = 10.0
-"""How long loaders may take to start before a warning says what they lack."""
-_log = logging.getLogger(__name__)
 
 
 class Stream:
@@ -140,7 +136,8 @@ class Stream:
                 self._feed = None  # interrupted between taking a batch and counting it
             if self._feed is None:
                 self._feed = self._open()
-                self._say_who_is_missing()
+                starting, self._starting = self._starting, []
+                say_who_is_missing(starting, self._cpus)
             try:
                 batch = next(self._feed)
             except BaseException:
@@ -188,30 +185,10 @@ class Stream:
         if self._closed:
             raise ConfigError("the stream is closed, expected one that is open: its loaders have ended")
 
-    def _say_who_is_missing(self) -> None:
-        """Waits a while for loaders to start, once, and says what those lack that do not; without it that is a silent hang."""
-        starting, self._starting = self._starting, []
-        if not starting:
-            return
-        _, pending = ray.wait(starting, num_returns=len(starting), timeout=START_NOTICE_S)
-        if pending:
-            free = float(ray.available_resources().get("CPU", 0.0))
-            wanted = len(pending) * self._cpus
-            _log.warning(
-                "%d of %d loaders have not started after %.0f s: they need %g CPUs each, %g in all, and %g are free "
-                "(%g missing); lower num_loaders or cpus_per_loader, or wait for the cluster to grow",
-                *(len(pending), len(starting), START_NOTICE_S, self._cpus, wanted, free, max(0.0, wanted - free)),
-            )
-
     def _open(self) -> BatchFeed:
+        prefetch, pin = self._prefetch, self._pin
         return BatchFeed(
-            self._loaders,
-            self._pieces,
-            image=self._image,
-            first=self._step,
-            last=None,
-            prefetch=self._prefetch,
-            pin=self._pin,
+            self._loaders, self._pieces, image=self._image, first=self._step, last=None, prefetch=prefetch, pin=pin
         )
 
 

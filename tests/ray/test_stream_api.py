@@ -14,8 +14,7 @@ from ray.cluster_utils import Cluster
 from ray_processes import actor_pids, asked_pids, rss_bytes
 
 from pipeline.errors import ConfigError, CorruptDataError, ResumeMismatch
-from pipeline.runtime import quarantine
-from pipeline.runtime import stream as module
+from pipeline.runtime import loader_start, quarantine
 from pipeline.runtime.stream import stream
 from pipeline.shards import open_data
 from pipeline.stream import ImageSpec, StreamConfig, loader_memory, make_order
@@ -153,10 +152,10 @@ def test_more_loaders_than_cpus_share_them(digits: str):
 
 
 def test_loaders_that_cannot_start_are_named(digits: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture):
-    monkeypatch.setattr(module, "START_NOTICE_S", 3.0)
+    monkeypatch.setattr(loader_start, "START_NOTICE_S", 3.0)
     with stream(digits, IMAGE, CONFIG, num_loaders=2, cpus_per_loader=50, share_cpus=False) as source:
         source._feed = source._open()
-        source._say_who_is_missing()
+        loader_start.say_who_is_missing(source._starting, source._cpus)
     assert "2 of 2 loaders have not started after 3 s: they need 50 CPUs each, 100 in all" in caplog.text
     assert "missing" in caplog.text
 

@@ -45,7 +45,7 @@ def test_the_limit_on_pixels_is_stated_reaches_the_loaders_and_belongs_to_the_ru
 
 
 def test_a_run_may_be_continued_with_or_without_compiling(data: str, tmp_path: Path) -> None:
-    plain, compiled = (planned(data, tmp_path / "run", "--optim.compiled", value) for value in ("False", "True"))
+    plain, compiled = planned(data, tmp_path / "run"), planned(data, tmp_path / "run", "--optim.compiled")
     assert compiled.config.optim.compiled
     assert compiled.identity == plain.identity
     assert planned(data, tmp_path / "run", "--optim.precision", "bf16").identity != plain.identity
