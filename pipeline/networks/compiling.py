@@ -41,7 +41,7 @@ def compiler_trouble(error: Exception) -> ConfigError | None:
     """Returns what failed in compiling, in one line; None for an error that comes from elsewhere, as from a full disk."""
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, OSError | MemoryError | torch.OutOfMemoryError):
+        if isinstance(cause, OSError | MemoryError | torch.OutOfMemoryError) and not isinstance(cause, FileNotFoundError):
             return None
         cause = getattr(cause, "inner_exception", None) or cause.__cause__
     if not type(error).__module__.startswith(("torch._inductor", "torch._dynamo")):

@@ -9,7 +9,7 @@ from typing import cast
 import ray
 from ray import ObjectRef
 from ray.actor import ActorHandle
-from ray.exceptions import RayTaskError
+from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pipeline import storage
@@ -152,8 +152,18 @@ class QuarantineWatch:
             if time.monotonic() - self._asked_s > LOOK_EVERY_S:
                 self._asked, self._asked_s = self._keeper.listed.remote(), time.monotonic()
         elif ray.wait([self._asked], timeout=0)[0]:
-            answer, self._asked = self._asked, None
-            count, newest = cast(tuple[int, str], ray.get(answer))
-            if count > self._told and newest:
-                _log.warning("%d samples that cannot be decoded are listed in %s; %s", count, self._url, newest)
-            self._told = count
+            self._tell(self._asked)
+            self._asked = None
+
+    def last_look(self) -> None:
+        """Logs what was listed last; waits a moment for the answer."""
+        self._tell(self._keeper.listed.remote())
+
+    def _tell(self, answer: ObjectRef) -> None:
+        try:
+            count, newest = cast(tuple[int, str], ray.get(answer, timeout=LOOK_EVERY_S + 1))
+        except RayError:  # the list does not depend on this: loaders wait for the keeper, and fail without it
+            return
+        if count > self._told and newest:
+            _log.warning("%d samples that cannot be decoded are listed in %s; %s", count, self._url, newest)
+        self._told = count

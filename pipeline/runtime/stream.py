@@ -49,8 +49,7 @@ class Stream:
         cache: Where loaders keep ranges on their nodes; None keeps none.
         quarantine: Folder, on the consumer's node or a store: samples that cannot be decoded are replaced, each consumer logs
             that and lists those that it met in `quarantine-{data}-{rank}.jsonl`, and more than `config.max_corrupt_share` of
-            all samples in one list end the pass with an error. One stream at a time writes a list. None refuses the first
-            such sample.
+            all samples in one list end the pass with an error. One stream at a time writes a list. None refuses them.
 
     Raises:
         ConfigError: The arguments or the data do not fit.
@@ -138,6 +137,8 @@ class Stream:
                 self._feed = self._open()
                 starting, self._starting = self._starting, []
                 say_who_is_missing(starting, self._cpus)
+            if self._watch is not None:
+                self._watch.look()
             try:
                 batch = next(self._feed)
             except BaseException:
@@ -145,8 +146,6 @@ class Stream:
                 self._feed = None
                 raise
             self._step += 1  # before the batch is used: a state saved in the loop's body counts it
-            if self._watch is not None:
-                self._watch.look()
             yield batch
 
     def state_dict(self) -> dict[str, Any]:
@@ -166,6 +165,8 @@ class Stream:
 
     def close(self) -> None:
         """Ends the loaders, when they are through with what they were asked for; they also end with this process."""
+        if self._watch is not None and not self._closed:
+            self._watch.last_look()
         self._feed, self._closed, self._starting = None, True, []
         for loader in self._loaders:
             loader.__ray_terminate__.remote()  # a kill would be reported as tasks that failed

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from pipeline import storage
-from pipeline.errors import CorruptDataError, PermanentStorageError
+from pipeline.errors import CorruptDataError, PermanentStorageError, ResumeMismatch
 from pipeline.samples.card import CARD_NAME
 from pipeline.samples.contact_sheet import SHEET_NAME
 from pipeline.samples.ledger import PartRecord, commit_name, in_order, parse_commit_name, parse_part_name, part_digest
@@ -90,7 +90,7 @@ def mend_ledger(url: str, check: Callable[[], None] = lambda: None) -> list[str]
             done.append(f"commits: {commit_name(record)} restored from the manifest")
     samples = SampleSet(url)
     beyond = listed_rows if listed and samples.grows() else None
-    done += [f"commits: {commit_name(record)} taken from the part itself" for record in samples.adopt(beyond)]
+    done += [f"commits: {commit_name(record)} taken from the part itself" for record in samples.adopt(listed_rows or None)]
     files = [found.url[len(data_url) + 1 :] for found in storage.list_objects(data_url, recursive=True)]
     # After the files: what somebody put and committed meanwhile is among the commits then.
     names = {record.name for record in in_order(readable_commits(url), commits_url)} | INDEX_NAMES
@@ -109,7 +109,8 @@ def mend_published(url: str, *, was_published: bool) -> list[str]:
         was_published: Whether there was a manifest, and nothing was begun beyond it.
 
     Raises:
-        ResumeMismatch: The ledger has gaps.
+        ResumeMismatch: The ledger has gaps, or the manifest is lost and nobody asked for as many rows as are committed.
+        CorruptDataError: A goal is damaged.
         StorageError: The store could not be read or written.
     """
     samples = SampleSet(url)
@@ -119,8 +120,14 @@ def mend_published(url: str, *, was_published: bool) -> list[str]:
     names = {name: storage.join(url, name) for name in ("manifest.json", CARD_NAME, SHEET_NAME)}
     if records[0].suffix == "tar":
         names[f"data/{SHARD_INDEX_NAME}"] = storage.join(samples.data_url, SHARD_INDEX_NAME)
+    rows, goals = records[-1].last + 1, samples.goals()
+    if not _manifest_parts(url) and goals and rows not in goals:
+        raise ResumeMismatch(f"got {rows} rows committed, expected as many as a job was to make: {goals} ({url})")
     before = {name: _content(found) for name, found in names.items()}
-    samples.publish(records[-1].last + 1)
+    samples.publish(rows)
+    for name in (CARD_NAME, SHEET_NAME):  # somebody may have written something of his own
+        if before[name] and before[name] != _content(names[name]):
+            storage.put_replace(storage.join(url, _QUARANTINE, name), before[name])
     return [f"{name}: made anew from the ledger" for name, found in names.items() if _content(found) != before[name]]
 
 

@@ -89,7 +89,11 @@ class SampleSet:
         return parse_spec(storage.read_bytes(run_url(self.url)), run_url(self.url))
 
     def goal(self) -> int | None:
-        """The largest number of samples asked for so far, or None.
+        """The largest number of samples asked for so far, or None; raises as `goals`."""
+        return max(self.goals(), default=None)
+
+    def goals(self) -> list[int]:
+        """All numbers of samples asked for so far, in order.
 
         Raises:
             CorruptDataError: A goal has a name that is no number.
@@ -100,7 +104,7 @@ class SampleSet:
             if not (name.isascii() and name.isdigit()):
                 raise CorruptDataError(f"got the goal {name!r}, expected a number of samples", found.url)
             numbers.append(int(name))
-        return max(numbers, default=None)
+        return sorted(numbers)
 
     def committed(self) -> list[PartRecord]:
         """The committed parts in order of their rows; from one listing, without reading any.
@@ -158,9 +162,7 @@ class SampleSet:
 
         Only files that prove themselves to the byte are taken. Those that do not, are no part of this set, or overlap
         committed rows, are left alone: `verify` reports them, and so does `commit` when it meets one under the name it wants.
-
-        Args:
-            below: Only parts that begin before this row; None for all.
+        With `below` only parts that begin before that row are looked at.
         """
         committed = self.committed()
         firsts = [record.first for record in committed]
@@ -232,10 +234,9 @@ class SampleSet:
     def _lost_for_people(self) -> list[str]:
         """Which of the dataset card and the contact sheet that it shows a published set has lost; no sample depends on them."""
         url = storage.join(self.url, CARD_NAME)
-        if not storage.exists(url):
-            return [SHEET_NAME, CARD_NAME]
-        shows_sheet = f"]({SHEET_NAME})".encode() in storage.read_bytes(url)
-        return [SHEET_NAME] if shows_sheet and not storage.exists(storage.join(self.url, SHEET_NAME)) else []
+        has_card, has_sheet = storage.exists(url), storage.exists(storage.join(self.url, SHEET_NAME))
+        shows_sheet = not has_card or f"]({SHEET_NAME})".encode() in storage.read_bytes(url)
+        return [*([SHEET_NAME] if shows_sheet and not has_sheet else []), *([] if has_card else [CARD_NAME])]
 
     def _note(self, record: PartRecord) -> None:
         storage.put_once(storage.join(self.commits_url, commit_name(record)), b"")

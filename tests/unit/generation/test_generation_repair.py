@@ -277,28 +277,34 @@ def test_a_part_that_a_killed_job_put_beyond_a_published_set_is_no_stray_file(tm
     killed_before.unlink()
     assert verify(str(folder)).problems == ()
     (part,) = (folder / "data").glob("part-000000000010.*")
-    part.write_bytes(part.read_bytes()[:-1])
+    sound = part.read_bytes()
+    part.write_bytes(sound[:-1])
     assert any("part-000000000010" in problem for problem in verify(str(folder)).problems)
     shutil.copytree(folder, tmp_path / "copy")
     assert mended(tmp_path / "copy").failed == ()
     assert verify(str(tmp_path / "copy")).ok
     assert not (tmp_path / "copy" / "data" / part.name).exists()
+    part.write_bytes(sound)
     (folder / "goals" / "000000000015").unlink()  # nobody asked for it
     assert any("got a stray file" in problem for problem in verify(str(folder)).problems)
+    assert mended(folder).failed == ()
+    assert (folder / "quarantine" / "data" / part.name).read_bytes() == sound
+    assert (verify(str(folder)).ok, verify(str(folder)).rows) == (True, 10)
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "tar"])
+@pytest.mark.parametrize("first", [10, 15])
 @pytest.mark.parametrize("harm", ["origin.json", "manifest.json"])
 def test_repair_leaves_the_parts_of_a_growing_set_to_the_job_that_makes_it_larger(
-    tmp_path: Path, suffix: PartSuffix, harm: str
+    tmp_path: Path, suffix: PartSuffix, first: int, harm: str
 ) -> None:
-    """A job that was to make 20 of 10 was killed when it had put the last part, and not yet the one before."""
+    """A job that was to make 20 of 10 was killed when it had put one of the two parts, and not yet the other."""
     folder = made(tmp_path / "set", suffix, 10)
     before = content(folder)
     samples = SampleSet(str(folder))
     samples.open(SPEC, num_samples=20)
-    commit(samples, 15, 5, suffix)
-    (killed_before,) = (folder / "commits").glob("000000000015-*")
+    commit(samples, first, 5, suffix)
+    (killed_before,) = (folder / "commits").glob(f"{first:012}-*")
     killed_before.unlink()
     grown = content(folder)
     assert verify(str(folder)).ok
@@ -311,8 +317,20 @@ def test_repair_leaves_the_parts_of_a_growing_set_to_the_job_that_makes_it_large
         assert verify(str(folder)).ok
     else:
         (line,) = failed
-        assert line.startswith("manifest.json: got 15 of 20 rows committed, expected all: first gap at row 10")
-    commit(samples, 10, 5, suffix)
+        assert line.startswith(
+            "manifest.json: got 15 of 20 rows committed, expected all: first gap at row 10"
+            if first == 15
+            else "manifest.json: got 15 rows committed, expected as many as a job was to make: [10, 20]"
+        )
+    commit(samples, 25 - first, 5, suffix)
     samples.adopt()
     assert samples.publish(20).num_samples == 20
     assert set(before) - {harm} <= set(content(folder))
+
+
+def test_a_card_of_somebodys_own_is_kept_when_the_manifest_is_made_anew(damaged: Path) -> None:
+    (damaged / "README.md").write_text("mine")
+    (damaged / "manifest.json").write_bytes(b"{")
+    assert mended(damaged).failed == ()
+    assert (damaged / "quarantine" / "README.md").read_text() == "mine"
+    assert not (damaged / "quarantine" / "contact-sheet.png").exists()
