@@ -15,7 +15,6 @@ from types import MappingProxyType
 
 # Workers that read ahead are given the time to fill their queues: what is produced between two pauses is what was consumed.
 SETTLED_SHARE = 0.15  # of one core, over one look: the background noise of an idle cluster
-SETTLED_SHARE_RAY_DATA = 0.7  # its executor turns in a loop while its queues are full, which is part of what it costs
 LOOK_EVERY_S = 0.7
 SETTLE_TIMEOUT_S = 60.0
 BESIDE_START_S = 3.0
@@ -42,11 +41,9 @@ class Case:
 
     Args:
         command: A process that answers as `serving.serve` does.
-        settled_share: Share of a core that it takes at rest.
     """
 
-    def __init__(self, command: Command, settled_share: float = SETTLED_SHARE) -> None:
-        self._settled_share = settled_share
+    def __init__(self, command: Command) -> None:
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def run(self, images: int) -> tuple[float, float]:
@@ -66,7 +63,7 @@ class Case:
         while time.monotonic() < deadline:
             time.sleep(LOOK_EVERY_S)
             now = tree_cpu_s(self._process.pid)
-            if now - before < self._settled_share * LOOK_EVERY_S:
+            if now - before < SETTLED_SHARE * LOOK_EVERY_S:
                 return now
             before = now
         raise RuntimeError(f"{self._process.args} did not come to rest within {SETTLE_TIMEOUT_S:.0f} s")
@@ -104,19 +101,22 @@ def compare(
     references: list[tuple[float, float]] = []
     found: dict[str, Figures] = {}
     for name, command in cases.items():
-        case = Case(command, SETTLED_SHARE_RAY_DATA if name.startswith("ray-data") else SETTLED_SHARE)
-        case.run(images // 4)
-        runs = []
-        references.append(measured.run(images))
-        for _ in range(turns):
-            with _running(beside.get(name)):
-                cpu, wall = case.run(images)
+        case = Case(command)
+        try:
+            case.run(images // 4)
+            runs = []
             references.append(measured.run(images))
-            around = (references[-2][0] + references[-1][0]) / 2
-            runs.append((cpu, cpu / around, 1 / wall))
+            for _ in range(turns):
+                with _running(beside.get(name)):
+                    cpu, wall = case.run(images)
+                references.append(measured.run(images))
+                around = (references[-2][0] + references[-1][0]) / 2
+                runs.append((cpu, cpu / around, 1 / wall))
+            found[name] = _medians(runs)
+            print(f"{name}: {found[name]}", file=sys.stderr, flush=True)
+        except RuntimeError as error:
+            print(f"{name} left out: {error}", file=sys.stderr, flush=True)
         case.close()
-        found[name] = _medians(runs)
-        print(f"{name}: {found[name]}", file=sys.stderr, flush=True)  # should a later case fail
     measured.close()
     whole = Figures(
         cpu_us=statistics.median(cpu for cpu, _ in references) * 1e6,

@@ -124,6 +124,7 @@ def main() -> None:
     peers = ("webdataset", "litdata", "mosaicml-streaming", "kornia-rs")
     code = f"from importlib.metadata import version; print(', '.join(f'{{n}} {{version(n)}}' for n in {peers}))"
     print("- peers:", subprocess.check_output([PEERS_PYTHON, "-c", code], text=True).strip(), flush=True)
+    failed: list[str] = []
     from_s3 = any(case.endswith(("-s3", "-beside")) for case in given.only)
     with tempfile.TemporaryDirectory(prefix="swissroll-bench-") as home, s3_server() if from_s3 else nullcontext():
         for pictures in (kind for kind in KINDS if kind.extension in given.kinds):
@@ -135,6 +136,9 @@ def main() -> None:
             pull = [sys.executable, str(HERE / "pull.py"), remote[0], str(pictures.pulled_bytes_per_s)]
             found = compare(ceiling, cases, images=images, turns=given.turns, beside={"ours-256-beside": pull})
             print("", *table(pictures, *found), sep="\n", flush=True)
+            failed += [f"{pictures.name}: {NAMES[case]}" for case in cases if case not in found[1]]
+    if failed:
+        sys.exit("\n".join(["no figures of", *failed]))
 
 
 if __name__ == "__main__":
