@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from pipeline.networks.compiling import compiler_trouble
 from pipeline.training.batch import Batch
+from pipeline.training.compiled_check import check_gradients
 from pipeline.training.state import TrainState
 
 
@@ -38,15 +39,24 @@ def train_step(state: TrainState, network: nn.Module, batch: Batch, seed: int) -
         seed: The run's seed; with the rows' epochs and numbers it decides all randomness of the step.
 
     Raises:
-        ConfigError: The network is to be compiled, and that failed.
+        ConfigError: The network is to be compiled, and that failed or has other gradients.
     """
     optim = state.optim
     for group in state.optimizer.param_groups:
         group["lr"] = optim.learning_rate_at(state.step)
     bf16 = optim.precision == "bf16" or (optim.precision == "auto" and state.device.type == "cuda")
-    try:
+
+    def loss_of(network: nn.Module) -> Tensor:
         with torch.autocast(state.device.type, torch.bfloat16, enabled=bf16):
-            loss = state.model.loss(network, batch.pixels(), batch.labels, batch.draws(seed), state.step).mean()
+            return state.model.loss(network, batch.pixels(), batch.labels, batch.draws(seed), state.step).mean()
+
+    try:
+        if optim.compiled and not state.gradients_checked:
+            compiled = loss_of(state.network)
+            with torch.compiler.set_stance("force_eager"):
+                check_gradients(list(state.network.parameters()), compiled, loss_of(state.network))
+            state.gradients_checked = True
+        loss = loss_of(network)
         state.optimizer.zero_grad(set_to_none=True)
         loss.backward()
     except Exception as error:

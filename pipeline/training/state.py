@@ -30,6 +30,8 @@ class TrainState:
         self.optim = optim
         self.device = device
         self.step = 0
+        self.gradients_checked = False
+        """Whether a compiled network was held against the plain one."""
         self.network: nn.Module = lay_out(model.network, device)
         if optim.compiled:
             compile_network(self.network, device, trains=True)

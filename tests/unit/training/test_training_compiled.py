@@ -105,6 +105,26 @@ def test_compiled_ranks_learn_what_one_plain_rank_does(tmp_path: Path) -> None:
         torch.testing.assert_close(one, tensor, rtol=0.05, atol=1e-3, msg=lambda m, n=name: f"{n}: {m}")
 
 
+class Cut(Small):
+    """Loses the gradients of its first layers where it is compiled, as torch 2.13 does to a U-Net on CPUs."""
+
+    def forward(self, x: Tensor, t: Tensor, labels: Tensor) -> Tensor:
+        h = nn.functional.silu(self.into(x) + self.told(t)[:, :, None, None])
+        return self.out(h.detach() if torch.compiler.is_compiling() else h)
+
+
+def test_a_network_that_is_compiled_wrongly_trains_nothing() -> None:
+    model = Model(MODEL)
+    model.network = Cut()  # pyright: ignore[reportAttributeAccessIssue]
+    one = TrainState(model, OptimConfig(compiled=True), CPU)
+    before = {name: tensor.clone() for name, tensor in one.network.state_dict().items()}
+    refused = pytest.raises(ConfigError, match=r"gradients that differ from the plain network's by \d+%, [1-3] of 5 lost")
+    with inductor.patch({"cpp_cache_precompile_headers": False}), refused:
+        train_step(one, one.network, digits(8), seed=3)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in one.network.state_dict().items())
+    assert one.step == 0
+
+
 def test_a_full_disk_is_not_the_networks_fault() -> None:
     error = CppCompileError(["g++"], "took no more")
     assert compiler_trouble(error) is not None
