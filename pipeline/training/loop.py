@@ -50,11 +50,13 @@ def train_step(state: TrainState, network: nn.Module, batch: Batch, seed: int) -
         with torch.autocast(state.device.type, torch.bfloat16, enabled=bf16):
             return state.model.loss(network, batch.pixels(), batch.labels, batch.draws(seed), state.step).mean()
 
+    def plain_loss() -> Tensor:
+        with torch.compiler.set_stance("force_eager"):
+            return loss_of(state.network)
+
     try:
         if optim.compiled and not state.gradients_checked:
-            compiled = loss_of(state.network)
-            with torch.compiler.set_stance("force_eager"):
-                check_gradients(list(state.network.parameters()), compiled, loss_of(state.network))
+            check_gradients(list(state.network.parameters()), lambda: loss_of(state.network), plain_loss)
             state.gradients_checked = True
         loss = loss_of(network)
         state.optimizer.zero_grad(set_to_none=True)
