@@ -26,7 +26,6 @@ from pipeline.stream import ImageSpec, StreamConfig, make_order
 
 LOADERS = 2
 SHUFFLE_BUFFER = 1000
-LONG = 20  # times the shards are listed for Ray Data, which would otherwise start anew while it is measured
 
 
 def ours(batch_size: int, folder: str, extension: str, side: int) -> Iterator[int]:
@@ -46,12 +45,14 @@ def ours(batch_size: int, folder: str, extension: str, side: int) -> Iterator[in
 def ray_data_stock(folder: str, extension: str, side: int) -> Iterator[int]:
     """Ray Data's own WebDataset reader and decoder."""
     with _ray_data():
-        data = ray.data.read_webdataset(
-            _shards(folder) * LONG, shuffle="files", override_num_blocks=len(_shards(folder)) * LONG
-        )
-        for batch in data.iter_batches(batch_size=BATCH, local_shuffle_buffer_size=SHUFFLE_BUFFER, drop_last=True):
-            images = cast(dict[str, Any], batch)[extension]
-            yield len(images if images.dtype == np.uint8 else np.stack(list(images)))
+        data = ray.data.read_webdataset(_shards(folder), shuffle="files", override_num_blocks=len(_shards(folder)))
+
+        def batches() -> Iterator[int]:
+            for batch in data.iter_batches(batch_size=BATCH, local_shuffle_buffer_size=SHUFFLE_BUFFER):
+                images = cast(dict[str, Any], batch)[extension]
+                yield len(images if images.dtype == np.uint8 else np.stack(list(images)))
+
+        yield from _whole_passes(batches)
 
 
 def ray_data_best(folder: str, extension: str, side: int) -> Iterator[int]:
@@ -70,7 +71,7 @@ def ray_data_best(folder: str, extension: str, side: int) -> Iterator[int]:
                     elif member.name.endswith(".cls"):
                         labels.append(int(file.read()))
             mixed = np.random.default_rng(len(images)).permutation(len(images))
-            for first in range(0, len(mixed) - BATCH + 1, 4 * BATCH):
+            for first in range(0, len(mixed), 4 * BATCH):
                 chosen = mixed[first : first + 4 * BATCH]
                 yield {
                     "image": decode_batch([images[i] for i in chosen], extension, side),
@@ -78,21 +79,28 @@ def ray_data_best(folder: str, extension: str, side: int) -> Iterator[int]:
                 }
 
     with _ray_data():
-        paths = [path for _ in range(LONG) for path in _shards(folder)]
+        paths = _shards(folder)
         data = ray.data.from_items(paths, override_num_blocks=len(paths)).map_batches(blocks, batch_size=1)
-        for batch in data.iter_batches(batch_size=BATCH, drop_last=True):
-            images = cast(dict[str, Any], batch)["image"]
-            assert images.dtype == np.uint8
-            yield len(images)
+
+        def batches() -> Iterator[int]:
+            for batch in data.iter_batches(batch_size=BATCH):
+                images = cast(dict[str, Any], batch)["image"]
+                assert images.dtype == np.uint8
+                yield len(images)
+
+        yield from _whole_passes(batches)
+
+
+def _whole_passes(batches: Callable[[], Iterator[int]]) -> Iterator[int]:
+    """Images of one pass over the data set after another. Ray Data decodes on for more than a minute after its consumer has
+    stopped, and is at rest only once a pass is over."""
+    while True:
+        yield sum(batches())
 
 
 def _ray_data() -> Any:
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")
-    # A store of half a gigabyte bounds how far Ray Data reads ahead, so that it comes to rest between two measurements.
-    store = 500_000_000
-    context = ray.init(
-        num_cpus=LOADERS, object_store_memory=store, include_dashboard=False, log_to_driver=False, logging_level="ERROR"
-    )
+    context = ray.init(num_cpus=LOADERS, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     ray.data.DataContext.get_current().enable_progress_bars = False
     return context
 

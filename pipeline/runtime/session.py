@@ -5,9 +5,10 @@ import logging
 import os
 import socket
 from collections.abc import Iterator
+from typing import Any
 
 import ray
-from ray._private.services import canonicalize_bootstrap_address
+from ray._private import services
 
 from pipeline.errors import ConfigError
 
@@ -56,7 +57,7 @@ def _cluster_to_join() -> str | None:
             "through http:// jobs are submitted: ray job submit --address ..."
         )
     try:
-        address = canonicalize_bootstrap_address(None)  # pyright: ignore[reportArgumentType]
+        address = services.canonicalize_bootstrap_address(None)  # pyright: ignore[reportArgumentType]
     except (ValueError, OSError) as error:
         raise ConfigError(f"got RAY_ADDRESS={named}, expected host:port, auto or local: {error}") from error
     if address is None or _answers(address):
@@ -77,14 +78,35 @@ def _answers(address: str) -> bool:
 
 
 def _connect(address: str | None) -> str:
-    ray.init(
-        address=address,
-        namespace=NAMESPACE,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.WARNING,
-    )
+    with _in_a_group_of_their_own():
+        ray.init(
+            address=address,
+            namespace=NAMESPACE,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.WARNING,
+        )
     return ray.get_runtime_context().gcs_address
+
+
+@contextlib.contextmanager
+def _in_a_group_of_their_own() -> Iterator[None]:
+    """Processes of a Ray that is started in the block are in a process group that is not the job's.
+
+    `timeout`, shells and init systems signal a whole group: the job is to hear that it should stop while its Ray is still
+    there to stop with. Ray's processes end with the job all the same, however that ends: the kernel sees to it.
+    """
+
+    class Popen(services.ConsolePopen):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs, process_group=0)
+
+    usual = services.ConsolePopen
+    services.ConsolePopen = Popen
+    try:
+        yield
+    finally:
+        services.ConsolePopen = usual
 
 
 def total(resource: str) -> float:

@@ -73,8 +73,8 @@ def image_field(sample: RawSample, wanted: str = "") -> str:
         matches = [name for name in sample.fields if name.endswith("." + suffix)]
         if len(matches) > 1:
             raise ConfigError(
-                f"sample {sample.key!r} has {len(matches)} images, {_listed(matches)}, expected one or --stream.image-field, "
-                f"in {sample.uri}"
+                f"sample {sample.key!r} has {len(matches)} images, {_listed(matches)}, expected one, or to be told which "
+                f"(image field), in {sample.uri}"
             )
         if matches:
             return matches[0]

@@ -96,6 +96,10 @@ class Job:
         """SIGKILL to one process of the local Ray, by the class of its actor; waits for one to be there."""
         self.signal_worker(title, signal.SIGKILL)
 
+    def signal_group(self, number: signal.Signals) -> None:
+        """A signal to the command's process group, as `timeout` and shells send it."""
+        os.killpg(self._process.pid, number)
+
     def signal(self, number: signal.Signals) -> None:
         """A signal to the command itself."""
         self._process.send_signal(number)

@@ -62,7 +62,7 @@ def test_training_asked_to_stop(alone: Place, shards: Path, trained: Path, tmp_p
     command = ("train.py", *TRAIN, "--data", shards, "--run-dir", run, "--checkpoint-every-s", 1000)
     job = alone.start(*command)
     job.until(lambda: "train  step" in job.out(), "the first steps")
-    job.signal(signal.SIGTERM)
+    job.signal_group(signal.SIGTERM)  # which a Ray of the job's own must not hear: the job is to stop with its help
     ended = job.wait()
     assert ended.code == 1, ended
     assert "Stopped; the same command continues" in ended.out

@@ -2,6 +2,8 @@
 
 import io
 import json
+import os
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -81,3 +83,21 @@ def test_a_job_ends_with_one_line_and_its_code(
 def test_a_defect_keeps_its_traceback() -> None:
     with pytest.raises(ZeroDivisionError):
         run_job(raising(ZeroDivisionError()))
+
+
+@pytest.mark.parametrize("leaves", [True, False])
+def test_a_reader_that_leaves_is_no_defect(leaves: bool) -> None:
+    """As `train.py --help | head` does. Any other connection that breaks is one."""
+    main = "print('x' * 100_000, flush=True)" if leaves else "raise BrokenPipeError"
+    program = f"from pipeline.runtime.job import run_job\ndef main():\n    {main}\nrun_job(main)"
+    read, write = os.pipe()
+    with subprocess.Popen([sys.executable, "-c", program], stdout=write, stderr=subprocess.PIPE, text=True) as job:
+        os.close(write)
+        if leaves:
+            os.close(read)
+        assert job.stderr is not None
+        said = job.stderr.read()
+    if not leaves:
+        os.close(read)
+    assert job.returncode == 1
+    assert ("Traceback" in said) == (not leaves), said

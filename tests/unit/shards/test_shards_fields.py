@@ -27,7 +27,7 @@ def test_no_image_and_two_images_are_named() -> None:
     with pytest.raises(ConfigError, match=r"'cat/01' has the fields cls, txt, expected an image .* in s\.tar"):
         image_field(_sample(cls=b"1", txt=b"x"))
     with pytest.raises(
-        ConfigError, match=r"'cat/01' has 2 images, left\.png, right\.png, expected one or --stream.image-field, in s\.tar"
+        ConfigError, match=r"'cat/01' has 2 images, left\.png, right\.png, expected one, or to be told which \(image field\)"
     ):
         image_field(_sample(left__png=b"1", right__png=b"x"))
     assert image_field(_sample(left__png=b"1", right__png=b"x"), "right.png") == "right.png"
