@@ -1,7 +1,7 @@
 """Memory that is used again: for large buffers the kernel's work on fresh pages costs as much as filling them."""
 
+import threading
 import weakref
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -10,26 +10,63 @@ from numpy.typing import NDArray
 
 LEAST_BYTES = 256 * 1024
 """Smaller buffers come from Python's own allocator, which uses its memory again anyway."""
-MOST_FREE_BYTES = 64 * 2**20
-"""Memory that is kept while nobody uses it."""
+MOST_FREE_BYTES = 256 * 2**20
+"""Memory that is kept while nobody uses it, at most."""
 
-_free: dict[int, deque[NDArray[np.uint8]]] = {}
+
+class BufferPool:
+    """Buffers that are used again. Together with those in use, the free ones never take more than was in use at once before:
+    where windows of all lanes end at one step, what they leave is what the next ones need half a window later."""
+
+    def __init__(self) -> None:
+        # Buffers come back in the middle of anything, be it of this pool's own work.
+        self._lock = threading.RLock()
+        self._free: dict[int, NDArray[np.uint8]] = {}
+        """By identity; the one that came back first is the first."""
+        self.free_bytes = self.lent_bytes = self._most_lent_bytes = 0
+
+    def take(self, num_bytes: int) -> memoryview:
+        """Returns writable memory with anything in it; it is used again when the last view of it is gone.
+
+        Args:
+            num_bytes: How much.
+        """
+        size = _rounded(num_bytes)
+        with self._lock:
+            self.lent_bytes += size
+            self._most_lent_bytes = max(self._most_lent_bytes, self.lent_bytes)
+            fits = next((key for key, free in reversed(list(self._free.items())) if len(free) == size), None)
+            memory = None if fits is None else self._free.pop(fits, None)
+            self.free_bytes -= size if memory is not None else 0
+            self._trim()
+        if memory is None:
+            memory = np.empty(size, np.uint8)
+        lent = lend(memory, lambda: self._give_back(memory))
+        return memoryview(lent)[:num_bytes]  # pyright: ignore[reportArgumentType]
+
+    def _give_back(self, memory: NDArray[np.uint8]) -> None:
+        with self._lock:
+            self.lent_bytes -= len(memory)
+            self._free[id(memory)] = memory
+            self.free_bytes += len(memory)
+            self._trim()
+
+    def _trim(self) -> None:
+        most = min(MOST_FREE_BYTES, self._most_lent_bytes - self.lent_bytes)
+        while self.free_bytes > most:
+            self.free_bytes -= len(self._free.pop(next(iter(self._free))))
+
+
+_pool = BufferPool()
 
 
 def buffer(num_bytes: int) -> memoryview:
-    """Returns writable memory with anything in it; it is used again when the last view of it is gone.
+    """Returns writable memory with anything in it; a large one is used again when the last view of it is gone.
 
     Args:
         num_bytes: How much.
     """
-    if num_bytes < LEAST_BYTES:
-        return memoryview(bytearray(num_bytes))
-    size = _rounded(num_bytes)
-    try:
-        memory = _free[size].pop()
-    except (KeyError, IndexError):
-        memory = np.empty(size, np.uint8)
-    return memoryview(lend(memory, lambda: _give_back(memory)))[:num_bytes]  # pyright: ignore[reportArgumentType]
+    return memoryview(bytearray(num_bytes)) if num_bytes < LEAST_BYTES else _pool.take(num_bytes)
 
 
 def lend(memory: NDArray[np.uint8], give_back: Callable[[], object] | None) -> NDArray[np.uint8]:
@@ -57,9 +94,3 @@ def _rounded(num_bytes: int) -> int:
     """The next of four sizes between two powers of two, so that buffers of about one size serve for each other."""
     step = 1 << (num_bytes.bit_length() - 3)
     return -(-num_bytes // step) * step
-
-
-def _give_back(memory: NDArray[np.uint8]) -> None:
-    # Without a lock, for it may be called in the middle of anything: two threads may together keep a buffer too many.
-    if sum(len(known) * size for size, known in list(_free.items())) + len(memory) <= MOST_FREE_BYTES:
-        _free.setdefault(len(memory), deque()).append(memory)

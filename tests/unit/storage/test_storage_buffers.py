@@ -1,7 +1,8 @@
 import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
 
-from pipeline.storage import buffers
-from pipeline.storage.buffers import LEAST_BYTES, MOST_FREE_BYTES, buffer
+from pipeline.storage.buffers import LEAST_BYTES, MOST_FREE_BYTES, BufferPool, buffer
 
 SIZE = 3 * LEAST_BYTES + 17
 
@@ -19,25 +20,48 @@ def test_a_buffer_is_writable_and_as_long_as_asked_for():
 
 
 def test_it_is_used_again_when_its_last_view_is_gone_and_not_before():
-    buffers._free.clear()
-    view = buffer(SIZE)
+    pool = BufferPool()
+    view = pool.take(SIZE)
     first = address(view)
     part = np.frombuffer(view[1000:2000], np.uint8)[10:20]
     part[:] = 9
     del view
-    other = buffer(SIZE)
+    other = pool.take(SIZE)
     assert address(other) != first
     other[:] = bytes(SIZE)
     assert part.tolist() == [9] * 10
     del part
-    assert address(buffer(SIZE + 100)) == first  # of about the same size
+    assert address(pool.take(SIZE + 100)) == first  # of about the same size
+
+
+def test_all_that_was_in_use_at_once_is_kept_for_as_much_again():
+    pool = BufferPool()
+    views = [pool.take(2**23) for _ in range(20)]
+    first = {address(view) for view in views}
+    assert len(first) == 20
+    del views[:]
+    assert pool.free_bytes == 20 * 2**23
+    assert {address(view) for view in [pool.take(2**23) for _ in range(20)]} == first
 
 
 def test_no_more_than_the_bound_is_kept_for_later():
-    buffers._free.clear()
-    views = [buffer(2**23) for _ in range(20)]
-    assert len({address(view) for view in views}) == 20
-    del views
-    kept = sum(len(memory) for known in buffers._free.values() for memory in known)
-    assert kept == MOST_FREE_BYTES
-    buffers._free.clear()
+    pool = BufferPool()
+    views = [pool.take(2**23) for _ in range(40)]
+    del views[:]
+    assert pool.free_bytes == MOST_FREE_BYTES
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(LEAST_BYTES, 8 * LEAST_BYTES)), max_size=60))
+def test_free_buffers_and_those_in_use_never_make_more_than_was_in_use_at_once(steps: list[tuple[bool, int]]):
+    pool, views, most = BufferPool(), [], 0
+    for takes, size in steps:
+        if takes:
+            views.append(pool.take(size))
+        elif views:
+            del views[size % len(views)]
+        most = max(most, pool.lent_bytes)
+        assert sum(map(len, views)) <= pool.lent_bytes
+        assert pool.free_bytes + pool.lent_bytes <= most
+        assert pool.free_bytes == sum(map(len, pool._free.values()))
+    del views[:]
+    assert pool.lent_bytes == 0
