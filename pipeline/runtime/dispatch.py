@@ -14,6 +14,7 @@ from pipeline.plans.generate_plan import GeneratePlan
 from pipeline.runtime.asking import HUB_TIMEOUT_S
 from pipeline.runtime.generator_pool import CALLS_PER_WORKER, START_LIMIT_S, GeneratorPool, Worker
 from pipeline.runtime.hub import HubView, value_of
+from pipeline.runtime.session import check_own_node
 from pipeline.runtime.stopping import StopRequest
 from pipeline.samples import PartRange, PartRecord
 from pipeline.telemetry import (
@@ -29,6 +30,7 @@ from pipeline.telemetry import (
 
 RECENT_S = 10.0
 """What the progress bar's rate looks back on."""
+NODE_LOOK_EVERY_S = 5.0
 MAX_DEATHS = 10
 """Times a part is tried again after the worker that was at it died."""
 MAX_DEATHS_IN_A_ROW = 20
@@ -82,7 +84,7 @@ class Dispatch:
         self.pace: RunRate | None = None
         """Of images; there from the first part that is handed out."""
         self._recent = RateWindow(RECENT_S)
-        self._began_s = 0.0
+        self._began_s = self._node_looked_s = 0.0
         self._lost = LostWorkers(plan.config.max_failed_parts)
 
     def run(self, stop: StopRequest) -> None:
@@ -119,6 +121,9 @@ class Dispatch:
 
     def _look_around(self) -> None:
         """Follows the cluster, and takes workers that hang for lost."""
+        if time.monotonic() - self._node_looked_s > NODE_LOOK_EVERY_S:
+            check_own_node()
+            self._node_looked_s = time.monotonic()
         self._deadline.look(time.monotonic(), self._images)
         for ref, call in list(self._flying.items()):
             if ref in self._flying and self._deadline.overdue(call.began_s) and not _answered(ref):

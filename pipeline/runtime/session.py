@@ -10,7 +10,7 @@ from typing import Any
 import ray
 from ray._private import services
 
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, NoAnswer
 
 NAMESPACE = "swissroll"
 RAY_CPU_UNIT = 1e-4  # CPUs; what Ray counts resources in
@@ -107,6 +107,19 @@ def _in_a_group_of_their_own() -> Iterator[None]:
         yield
     finally:
         services.ConsolePopen = usual
+
+
+def check_own_node() -> None:
+    """Asks whether the node that the driver is on still lives: without it the job has no actors, and gets none.
+
+    Raises:
+        NoAnswer: The cluster has given the node up.
+    """
+    own = ray.get_runtime_context().get_node_id()
+    if any(node["NodeID"] == own and not node["Alive"] for node in ray.nodes()):
+        raise NoAnswer(
+            "Ray ended on the node that this job runs on (its raylet was killed, or did not answer); the same command continues"
+        )
 
 
 def total(resource: str) -> float:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import ray
 import ray.train
 import ray.train.torch
-from ray.exceptions import RayTaskError
+from ray.exceptions import RayActorError, RayTaskError
 
 from pipeline import storage
 from pipeline.checkpoints import checkpoint_urls, latest_good, read_record
@@ -19,7 +19,7 @@ from pipeline.runtime.console import say
 from pipeline.runtime.hub import start_hub
 from pipeline.runtime.loader import LoaderArgs, report_all, start_loaders
 from pipeline.runtime.quarantine import start_quarantine
-from pipeline.runtime.session import fitting_cpus, total
+from pipeline.runtime.session import check_own_node, fitting_cpus, total
 from pipeline.runtime.stopping import stop_on_sigterm
 from pipeline.runtime.train_pace import TrainPace
 from pipeline.runtime.trainer import TrainerArgs, run_trainer
@@ -135,7 +135,8 @@ def _fit(args: TrainerArgs, scaling: ray.train.ScalingConfig, max_failures: int)
         try:
             trainer.fit()
             return
-        except ray.train.TrainingFailedError as error:
+        except (ray.train.TrainingFailedError, RayActorError) as error:  # the latter: what Ray Train leads the trainers with
+            check_own_node()
             cause = _cause(error)
             final = failures == max_failures or (
                 isinstance(cause, SwissrollError) and not isinstance(cause, TransientStorageError | NoAnswer)
@@ -167,7 +168,7 @@ def _newest_step(run_url: str) -> int:
     return int(urls[0].rpartition("-")[2]) if urls else 0
 
 
-def _cause(error: ray.train.TrainingFailedError) -> BaseException:
+def _cause(error: ray.train.TrainingFailedError | RayActorError) -> BaseException:
     """Returns the project's own error inside a failure of Ray Train, where there is one."""
     inner: BaseException | None
     for inner in [*getattr(error, "worker_failures", {}).values(), getattr(error, "controller_failure", None), error.__cause__]:

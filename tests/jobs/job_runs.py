@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+import ray
 
 ROOT = Path(__file__).parents[2]
+RAYLET = Path(ray.__file__).parent / "core/src/ray/raylet/raylet"
 PATIENCE_S = 300.0  # for a job that should end, or for what it should do; reached only when something is broken
 
 
@@ -95,6 +97,11 @@ class Job:
     def kill_worker(self, title: str) -> None:
         """SIGKILL to one process of the local Ray, by the class of its actor; waits for one to be there."""
         self.signal_worker(title, signal.SIGKILL)
+
+    def kill_raylet(self) -> None:
+        """SIGKILL to what runs the local Ray's processes, all of which end with it."""
+        (raylet,) = session_members(self._process.pid, str(RAYLET))
+        os.kill(raylet, signal.SIGKILL)
 
     def signal_group(self, number: signal.Signals) -> None:
         """A signal to the command's process group, as `timeout` and shells send it."""

@@ -3,6 +3,7 @@
 import signal
 from pathlib import Path
 
+import pytest
 from conftest import GENERATE, PART_ROWS, ROWS, STEPS, TRAIN
 from job_runs import SET, Place, checkpoint_steps, commits, content, trained_weights
 
@@ -71,6 +72,23 @@ def test_training_asked_to_stop(alone: Place, shards: Path, trained: Path, tmp_p
     again = alone.run(*command)
     assert again.code == 0, again
     assert trained_weights(run, STEPS) == trained_weights(trained, STEPS)
+
+
+@pytest.mark.parametrize("kind", ["training", "generation"])
+def test_a_job_whose_ray_is_lost(alone: Place, shards: Path, trained: Path, tmp_path: Path, kind: str) -> None:
+    """It ends and says so: who started it can start it again."""
+    if kind == "training":
+        job = alone.start("train.py", *TRAIN, *FREQUENT, "--steps", 100_000, "--data", shards, "--run-dir", tmp_path / "run")
+        job.until(lambda: checkpoint_steps(tmp_path / "run"), "the first checkpoint")
+    else:
+        output, many = tmp_path / "samples", ("--num-samples", 1_000_000)
+        job = alone.start("generate.py", *GENERATE, *many, "--checkpoint", trained, "--output", output)
+        job.until(lambda: commits(output), "the first part")
+    job.kill_raylet()
+    ended = job.wait()
+    assert ended.code == 1, ended
+    assert "\nfailed: Ray ended on the node that this job runs on" in ended.err, ended  # Ray says more, before and after
+    assert "Traceback" not in ended.err, ended
 
 
 def test_generation_killed_whole(alone: Place, trained: Path, generated: Path, tmp_path: Path) -> None:
