@@ -30,11 +30,16 @@ def ray_session() -> Iterator[str]:
         ConfigError: RAY_ADDRESS names a cluster that does not answer, or is no such address.
     """
     os.environ.setdefault("RAY_TRAIN_ENABLE_PRINT_PATCH", "0")
-    connected = connect()
+    connected, is_lost = connect(), False
     try:
         yield connected
+    except NoAnswer:
+        is_lost = True
+        raise
     finally:
-        ray.shutdown()
+        # Where its node is gone Ray may end the process in here, before the error is told; it also does this at exit.
+        if not is_lost:
+            ray.shutdown()
 
 
 def connect() -> str:
