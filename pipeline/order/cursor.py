@@ -4,6 +4,9 @@ from dataclasses import asdict, dataclass
 
 from pipeline.errors import ConfigError, ResumeMismatch
 
+MAX_CONSUMED = 2**60
+"""What no training reaches, and the order still counts to."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cursor:
@@ -26,8 +29,10 @@ class Cursor:
                 f"the saved position counts in order {self.fingerprint[:12]}, this run's order is {fingerprint[:12]}: "
                 "the data, seed, batch size, lanes or window differ"
             )
-        if self.samples_consumed < 0 or self.samples_consumed % batch_size:
+        if self.samples_consumed % batch_size:
             raise ConfigError(f"the saved position {self.samples_consumed} is not a multiple of the batch size {batch_size}")
+        if not 0 <= self.samples_consumed <= MAX_CONSUMED:
+            raise ConfigError(f"the saved position is {self.samples_consumed!r:.40}, expected 0 to {MAX_CONSUMED}")
         return self.samples_consumed // batch_size
 
     @classmethod

@@ -20,6 +20,7 @@ from pipeline.shards import ShardIndex, check_digest, decode_image, decode_label
 from pipeline.stream import (
     QUARANTINE_NAME,
     ImageSpec,
+    LoaderMemory,
     check_budget,
     decoding_bytes,
     loader_memory,
@@ -89,7 +90,7 @@ class TrainPlan:
             ("workers", f"{c.workers.num_workers} trainers, {c.workers.num_loaders} loaders"),
             (
                 "loader memory",
-                f"each about {memory.bytes_per_loader / 1e6:.1f} MB beyond the process itself; "
+                f"each about {memory.bytes_per_loader / 1e6:.1f} MB beyond the process itself{_large(memory)}; "
                 f"{memory.in_flight / 1e6:.1f} MB of batches in flight in all",
             ),
             (
@@ -102,6 +103,12 @@ class TrainPlan:
         whole = sum(source.weight for source in self.index.sources)
         shares = [f"{source.weight / whole:.1%} {source.name}" for source in self.index.sources]
         return [("mixture", ", ".join(shares))] if shares else []
+
+
+def _large(memory: LoaderMemory) -> str:
+    """What is to be said of samples that are much larger than the others."""
+    extra = f", up to {memory.large / 1e6:,.1f} MB more where large samples lie together"
+    return extra if memory.large > memory.bytes_per_loader / 4 else ""
 
 
 def image_spec(config: TrainConfig) -> ImageSpec:

@@ -1,5 +1,6 @@
 """How much of a cluster a job takes."""
 
+import math
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -40,9 +41,9 @@ class WorkerConfig:
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
         for name in ("cpus_per_worker", "cpus_per_loader"):
-            if getattr(self, name) <= 0:
+            if not 0 < getattr(self, name) < math.inf:
                 raise ConfigError(f"{name} must be above 0, got {getattr(self, name)}")
-        if self.cache_gb <= 0:
+        if not 0 < self.cache_gb < math.inf:
             raise ConfigError(f"cache_gb must be above 0, got {self.cache_gb}")
         if self.cache_dir and not self.cache_dir.startswith("/"):
             raise ConfigError(f"cache_dir must be an absolute path on the nodes' disks, got {self.cache_dir!r}")

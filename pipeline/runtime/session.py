@@ -132,6 +132,18 @@ def total(resource: str) -> float:
     return float(ray.cluster_resources().get(resource, 0.0))
 
 
+def left_cpus(num_processes: int, claimed: float) -> float:
+    """Returns how many CPUs each of so many processes can reserve of what others have left; 0 where that is nothing.
+
+    Args:
+        num_processes: How many.
+        claimed: CPUs that this process has claimed so far: Ray may not know yet that they are taken.
+    """
+    unreserved = float(ray.available_resources().get("CPU", 0.0))
+    left = max(0.0, min(unreserved, total("CPU") - claimed))
+    return int(left / num_processes / RAY_CPU_UNIT) * RAY_CPU_UNIT
+
+
 def fitting_cpus(wanted: list[tuple[int, float]], share: bool) -> float:
     """Returns the factor by which CPU reservations are multiplied so that all processes can be placed at once.
 

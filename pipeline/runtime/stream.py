@@ -8,12 +8,13 @@ its rows of every global batch. Which samples a global batch holds depends on no
 number of consumers or loaders. See docs/own-loop.md.
 """
 
+import os
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Any
+from weakref import WeakSet
 
 import ray
-import torch.distributed as dist
 from ray import ObjectRef
 
 from pipeline import storage
@@ -23,11 +24,15 @@ from pipeline.runtime.feed import BatchFeed
 from pipeline.runtime.loader import LoaderArgs, start_loaders
 from pipeline.runtime.loader_start import say_who_is_missing
 from pipeline.runtime.quarantine import QuarantineWatch, start_quarantine
-from pipeline.runtime.session import connect, fitting_cpus
+from pipeline.runtime.session import connect, fitting_cpus, left_cpus
+from pipeline.runtime.stream_arguments import check_arguments, check_image, consumer_place
 from pipeline.shards import open_data
 from pipeline.storage import RangeCache
 from pipeline.stream import ImageSpec, StreamConfig, make_order
 from pipeline.training import Batch
+
+_streams: "WeakSet[Stream]" = WeakSet()
+"""Of this process."""
 
 
 class Stream:
@@ -43,7 +48,7 @@ class Stream:
         num_loaders: Loader actors for this consumer.
         cpus_per_loader: CPUs that Ray reserves for each.
         share_cpus: Whether to reserve less where the cluster has too few CPUs for all consumers' loaders; else they wait for it
-            to grow.
+            to grow. Where others have reserved CPUs already, such as an earlier stream, they take what is left, be it nothing.
         prefetch_batches: Batches asked for in advance.
         pin: Whether to put batches into page-locked memory, for asynchronous copies to CUDA.
         cache: Where loaders keep ranges on their nodes; None keeps none.
@@ -59,7 +64,7 @@ class Stream:
 
     def __init__(
         self,
-        data: str,
+        data: str | os.PathLike[str],
         image: ImageSpec,
         config: StreamConfig,
         *,
@@ -74,23 +79,17 @@ class Stream:
         cache: RangeCache | None = None,
         quarantine: str | None = None,
     ) -> None:
-        self.rank, self.world_size = _place(rank, world_size)
+        check_arguments(cpus_per_loader, pin, seed=seed, num_loaders=num_loaders, prefetch_batches=prefetch_batches)
+        self.rank, self.world_size = consumer_place(rank, world_size)
         self.batch_size = config.batch_size
         if config.batch_size % self.world_size:
             raise ConfigError(f"batch size {config.batch_size} cannot be split over {self.world_size} consumers")
-        if num_loaders < 1 or prefetch_batches < 1:
-            raise ConfigError(f"got {num_loaders} loaders and {prefetch_batches} batches in advance, expected at least 1 each")
-        index = open_data(data)
+        index = open_data(os.fspath(data))
         self._order = make_order(index, config, seed)
         self._fingerprint = self._order.fingerprint(index.fingerprint())
-        for name in ("image_field", "crop", "crop_min", "flip", "max_pixels"):
-            here, there = getattr(config, name), getattr(image, name)
-            if here not in (there, getattr(StreamConfig(), name)):
-                raise ConfigError(
-                    f"{name} is {here!r} in the configuration and {there!r} in the image's, expected it in the latter"
-                )
+        check_image(config, image)
         self._image, self._pin, self._prefetch = image, pin, prefetch_batches
-        self._step, self._closed = 0, False
+        self._step, self._loads, self._closed = 0, 0, False
         self._feed: BatchFeed | None = None
         first, last = row_slice(config.batch_size, self.rank, self.world_size)
         cuts = [row_slice(last - first, loader, num_loaders) for loader in range(num_loaders)]
@@ -107,7 +106,12 @@ class Stream:
         )
         # Every consumer starts as many, and none can begin before all of its own are placed.
         self._cpus = cpus_per_loader * fitting_cpus([(num_loaders * self.world_size, cpus_per_loader)], share_cpus)
+        if share_cpus:
+            # Ray may not know yet of the loaders that this process started a moment ago, for training beside validation, say.
+            claimed = sum(other._cpus * len(other._loaders) for other in _streams)
+            self._cpus = min(self._cpus, left_cpus(num_loaders, claimed))
         self._loaders = start_loaders(num_loaders, self._cpus, args)
+        _streams.add(self)
         self._starting: list[ObjectRef] = [loader.__ray_ready__.remote() for loader in self._loaders]
 
     @property
@@ -128,13 +132,15 @@ class Stream:
         Raises:
             ConfigError: The stream is closed.
         """
-        end = self._first_step(self.epoch + 1)
-        while self._step < end:
+        loads, end = self._loads, self._first_step(self.epoch + 1)
+        while self._step < end or loads != self._loads:
             self._check_open()
+            if loads != self._loads:  # a position was loaded in the loop's body: its epoch is the one that the pass ends with
+                loads, end = self._loads, self._first_step(self.epoch + 1)
             if self._feed is not None and self._feed.step != self._step:
                 self._feed = None  # interrupted between taking a batch and counting it
             if self._feed is None:
-                self._feed = self._open()
+                self._feed = self._feed_from_here()
                 starting, self._starting = self._starting, []
                 say_who_is_missing(starting, self._cpus)
             if self._watch is not None:
@@ -161,6 +167,7 @@ class Stream:
         """
         self._check_open()
         self._step = Cursor.from_json(state).step(self.batch_size, self._fingerprint)
+        self._loads += 1
         self._feed = None
 
     def close(self) -> None:
@@ -169,7 +176,8 @@ class Stream:
             self._watch.last_look()
         self._feed, self._closed, self._starting = None, True, []
         for loader in self._loaders:
-            loader.__ray_terminate__.remote()  # a kill would be reported as tasks that failed
+            # A kill would be reported as tasks that failed, and so would an end that Ray tries again.
+            loader.__ray_terminate__.options(max_task_retries=0).remote()
         self._loaders, self._watch = [], None
 
     def __enter__(self) -> "Stream":
@@ -186,7 +194,7 @@ class Stream:
         if self._closed:
             raise ConfigError("the stream is closed, expected one that is open: its loaders have ended")
 
-    def _open(self) -> BatchFeed:
+    def _feed_from_here(self) -> BatchFeed:
         prefetch, pin = self._prefetch, self._pin
         return BatchFeed(
             self._loaders, self._pieces, image=self._image, first=self._step, last=None, prefetch=prefetch, pin=pin
@@ -194,7 +202,7 @@ class Stream:
 
 
 def stream(
-    data: str,
+    data: str | os.PathLike[str],
     image: ImageSpec,
     config: StreamConfig | None = None,
     *,
@@ -240,11 +248,3 @@ def stream(
         cache=cache,
         quarantine=quarantine,
     )
-
-
-def _place(rank: int | None, world_size: int | None) -> tuple[int, int]:
-    if rank is None and world_size is None:
-        return (dist.get_rank(), dist.get_world_size()) if dist.is_available() and dist.is_initialized() else (0, 1)
-    if rank is None or world_size is None or not 0 <= rank < world_size:
-        raise ConfigError(f"got rank {rank} of {world_size} consumers, expected both, with rank from 0 to world_size - 1")
-    return rank, world_size

@@ -11,7 +11,7 @@ from pipeline.shards.decode import DECODING_BYTES_PER_PIXEL, decode_image, image
 from pipeline.shards.fields import RawSample, check_digest, decode_label, has_label, image_field
 from pipeline.shards.geometry import CENTER, Cut
 from pipeline.shards.image_open import MAX_PIXELS
-from pipeline.shards.index import DatasetMeta, MixedSource, ShardIndex, ShardInfo, sample_offsets
+from pipeline.shards.index import DatasetMeta, MixedSource, ShardIndex, ShardInfo, has_offsets_at_hand, sample_offsets
 from pipeline.shards.index_file import INDEX_NAME, load_index, save_index
 from pipeline.shards.open import open_data
 from pipeline.shards.pack import pack
@@ -44,6 +44,7 @@ __all__ = [
     "expand_shards",
     "found_shards",
     "has_label",
+    "has_offsets_at_hand",
     "image_field",
     "image_folder",
     "image_format",

@@ -9,9 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import ConfigError
-from pipeline.shards.offsets import Offsets
+from pipeline.shards.offsets import JoinedOffsets, Offsets, WalkedOffsets
 from pipeline.shards.places import base_name
 
+MAX_SAMPLES = 2**48
+"""Far beyond any data set, and little enough to count epochs of it with."""
 Progress = Callable[[int, int], None]
 """Called as (done, total) after every unit of a long operation."""
 
@@ -93,6 +95,8 @@ class ShardIndex:
     def __post_init__(self) -> None:
         if not self.shards:
             raise ConfigError(f"shards is empty, expected at least one shard in the data set {self.name!r}")
+        if (total := sum(shard.num_samples for shard in self.shards)) > MAX_SAMPLES:
+            raise ConfigError(f"got {total} samples, expected at most {MAX_SAMPLES}, in the data set {self.name!r}")
         starts = np.zeros(len(self.shards) + 1, np.int64)
         np.cumsum([shard.num_samples for shard in self.shards], out=starts[1:])
         starts.flags.writeable = False
@@ -149,6 +153,17 @@ def sample_offsets(index: ShardIndex, shard: int) -> NDArray[np.int64]:
     """
     info = index.shards[shard]
     return index.offsets.of_shard(shard, info.url, info.size_bytes, info.num_samples)
+
+
+def has_offsets_at_hand(offsets: Offsets) -> bool:
+    """Whether `sample_offsets` of any shard comes without a look at the shard itself.
+
+    Args:
+        offsets: Those of a data set.
+    """
+    if isinstance(offsets, JoinedOffsets):
+        return all(has_offsets_at_hand(part) for part in offsets.parts)
+    return not isinstance(offsets, WalkedOffsets)
 
 
 def sample_digests(index: ShardIndex, shard: int) -> NDArray[np.uint64] | None:

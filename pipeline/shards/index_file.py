@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pipeline import storage
 from pipeline.errors import ConfigError, CorruptDataError
 from pipeline.shards.digests import DIGESTS_NAME, encode_digests
-from pipeline.shards.index import DatasetMeta, ShardIndex, ShardInfo, sample_digests, sample_offsets
+from pipeline.shards.index import MAX_SAMPLES, DatasetMeta, ShardIndex, ShardInfo, sample_digests, sample_offsets
 from pipeline.shards.offsets import SidecarOffsets, WalkedOffsets
 from pipeline.shards.places import base_name, folder_of, look_up, relative, resolve
 from pipeline.shards.sidecar import encode_sidecar
@@ -39,8 +39,8 @@ KIND = "wids-shard-index-v1"
 class _Shard(BaseModel):
     model_config = ConfigDict(strict=True)
     url: str
-    nsamples: Annotated[int, Field(ge=1)]
-    filesize: Annotated[int, Field(ge=1)] | None = None  # the format leaves it open
+    nsamples: Annotated[int, Field(ge=1, le=MAX_SAMPLES)]
+    filesize: Annotated[int, Field(ge=1, lt=2**63)] | None = None  # the format leaves it open
     md5sum: str | None = None
     members: str | None = None
 

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Sequence
+from decimal import Decimal
 from fractions import Fraction
 
 from pipeline import storage
@@ -12,6 +13,7 @@ from pipeline.shards.offsets import JoinedOffsets
 from pipeline.shards.places import folder_of, resolve
 
 MAX_WEIGHT_SUM = 10**9
+_MOST_DIGITS = 30
 _EXPECTED = 'expected {"mixture": {"URL": weight, ...}} with at least two data sets and weights above 0'
 
 
@@ -48,7 +50,7 @@ def load_mixture(url: str) -> list[tuple[str, str, int]]:
     """
     try:
         text = storage.read_bytes(url)
-        mixture = json.loads(text, parse_float=Fraction, parse_constant=_no_number, object_pairs_hook=_each_once)["mixture"]
+        mixture = json.loads(text, parse_float=_weight, parse_constant=_no_number, object_pairs_hook=_each_once)["mixture"]
         weights = {name: Fraction(weight) for name, weight in mixture.items() if not isinstance(weight, str | bool)}
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ConfigError(f"{_EXPECTED}, got {error!r}, in {url}") from None
@@ -89,6 +91,14 @@ def mixed(parts: Sequence[tuple[str, int, ShardIndex]], name: str) -> ShardIndex
         meta=DatasetMeta(class_names=classes.pop() if classes else (), image_shape=shapes.pop() if len(shapes) == 1 else None),
         sources=tuple(MixedSource(name=part, num_shards=len(index.shards), weight=weight) for part, weight, index in parts),
     )
+
+
+def _weight(text: str) -> Fraction:
+    """A number with a point or an exponent, exactly; an exponent of a thousand digits would take all memory."""
+    number = Decimal(text)
+    if number and abs(number.adjusted()) > _MOST_DIGITS:
+        raise ValueError(f"{text:.40} is no weight")
+    return Fraction(number)
 
 
 def _no_number(name: str) -> float:

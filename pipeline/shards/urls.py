@@ -1,5 +1,6 @@
 """From what a user types to the list of shards it means."""
 
+import glob
 import re
 from urllib.parse import urlsplit
 
@@ -46,29 +47,25 @@ def expand_shards(spec: str) -> list[str]:
 
 def _expand(spec: str, asked: str, folder: str = "", lists: tuple[str, ...] = ()) -> list[str]:
     url = _placed(spec, folder)
+    try:
+        is_web_folder = is_web(url) and urlsplit(spec).path[-1:] in ("", "/")
+    except ValueError as error:
+        raise ConfigError(f"got {asked!r}, which is no URL: {error}") from None
     if spec.endswith(".txt") and storage.exists(url):
         return _expand_list(url, lists)
     if spec.endswith(".json") and storage.exists(url):
         return [shard.url for shard in load_index(url).shards]
-    if is_web(url) and urlsplit(spec).path[-1:] in ("", "/"):
+    if is_web_folder:
         raise ConfigError(f"got {asked!r}, a folder of a web server, which has no listing; name its shards or its {INDEX_NAME}")
     if storage.is_local(url):  # as it stands, first: names of files and folders may have braces or stars in them
         if storage.is_folder(url):
             return _folder(url)
         if storage.exists(url):
             return [url]
-    pieces = _pieces(spec, asked, folder)
+    pieces = _pieces(spec, asked)
     if not storage.is_local(url) and len(pieces) == 1 and storage.is_folder(url):
         return _folder(url)
-    urls: list[str] = []
-    for piece in pieces:
-        if _GLOB.search(piece):
-            matches = storage.glob(piece)
-            if not matches:
-                raise ConfigError(f"got {asked!r}, which matches nothing; {_FORMS}")
-            urls += matches
-        else:
-            urls.append(piece)
+    urls = [found for piece in pieces for found in _matches(piece, asked, folder)]
     missing = [url for url, entry in zip(urls, look_up(urls), strict=True) if entry is None]
     if missing:
         more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
@@ -76,12 +73,27 @@ def _expand(spec: str, asked: str, folder: str = "", lists: tuple[str, ...] = ()
     return urls
 
 
-def _pieces(spec: str, asked: str, folder: str) -> list[str]:
-    """The URLs and patterns that a pattern with braces stands for."""
+def _pieces(spec: str, asked: str) -> list[str]:
+    """The names and patterns that a pattern with braces stands for."""
     try:
-        return [_placed(piece, folder) for piece in braceexpand.braceexpand(spec)]
+        return list(braceexpand.braceexpand(spec))
     except ValueError:  # braceexpand.UnbalancedBracesError
         raise ConfigError(f"got {asked!r} with unbalanced braces; {_FORMS}") from None
+
+
+def _matches(piece: str, asked: str, folder: str) -> list[str]:
+    """The URL that a name is, or those that a pattern matches; what it is relative to is no part of the pattern."""
+    url = _placed(piece, folder)
+    if not _GLOB.search(piece) or storage.exists(url):  # a name may have brackets in it, too
+        return [url]
+    head, _, tail = piece.rpartition("/")
+    if head and storage.is_local(url) and storage.is_folder(_placed(head, folder)):
+        piece = f"{glob.escape(head)}/{tail}"
+    is_absolute = "://" in piece or piece.startswith(("/", "~"))
+    pattern = _placed(piece, folder) if is_absolute else resolve(glob.escape(folder or storage.absolute_url(".")), piece)
+    if not (matches := storage.glob(pattern)):
+        raise ConfigError(f"got {asked!r}, which matches nothing; {_FORMS}")
+    return matches
 
 
 def _placed(name: str, folder: str) -> str:

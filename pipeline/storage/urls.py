@@ -19,8 +19,10 @@ def absolute_url(url: str) -> str:
     Local paths become absolute plain paths with `~` expanded; other URLs stay as they are, without trailing slashes.
 
     Raises:
-        ConfigError: `url` is empty.
+        ConfigError: `url` is empty, or has a NUL byte, which no store takes.
     """
+    if "\0" in url:
+        raise ConfigError(f"got {url!r:.200} with a NUL byte, expected a path or a URL; is the text that it is from UTF-16?")
     if not url.strip():
         raise ConfigError(f"got {url!r}, expected a path or a URL")
     if is_local(url):

@@ -9,6 +9,9 @@ from pipeline.errors import ConfigError
 from pipeline.order import MixtureOrder, Order, OrderConfig, StreamOrder, default_lanes, key64
 from pipeline.shards import MAX_PIXELS, ShardIndex
 
+MAX_BATCH_SIZE = 2**20
+"""Far beyond any batch that is trained with; a mistyped number must not be planned for hours."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamConfig:
@@ -34,15 +37,15 @@ class StreamConfig:
     """Share of the samples that may turn out to be damaged; they are replaced and listed. Above it the run stops."""
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1:
-            raise ConfigError(f"batch_size must be at least 1, got {self.batch_size}")
-        if self.window < 1:
-            raise ConfigError(f"window must be at least 1, got {self.window}")
-        if self.lanes is not None and (self.lanes < 1 or self.batch_size % self.lanes):
+        _check_whole(self, "batch_size", 1, MAX_BATCH_SIZE)
+        _check_whole(self, "window", 1)
+        if self.lanes is not None:
+            _check_whole(self, "lanes", 1)
+        if self.lanes is not None and self.batch_size % self.lanes:
             raise ConfigError(f"lanes must divide the batch size {self.batch_size}, got {self.lanes}")
         if not 0 < self.crop_min <= 1:
             raise ConfigError(f"crop_min must be above 0 and at most 1, got {self.crop_min}")
-        _check_max_pixels(self.max_pixels)
+        _check_whole(self, "max_pixels", 1)
         if not 0 <= self.max_corrupt_share <= 1:
             raise ConfigError(f"max_corrupt_share must be 0 to 1, got {self.max_corrupt_share}")
 
@@ -73,15 +76,13 @@ class ImageSpec:
     """Largest image decoded, in pixels as stored; larger ones count as damaged."""
 
     def __post_init__(self) -> None:
-        if self.size < 1:
-            raise ConfigError(f"size must be at least 1 pixel, got {self.size}")
+        _check_whole(self, "size", 1)
         if self.channels not in (1, 3):
             raise ConfigError(f"channels must be 1 or 3, got {self.channels}")
-        if self.num_classes < 0:
-            raise ConfigError(f"num_classes must be at least 0, got {self.num_classes}")
+        _check_whole(self, "num_classes", 0)
         if not 0 < self.crop_min <= 1:
             raise ConfigError(f"crop_min must be above 0 and at most 1, got {self.crop_min}")
-        _check_max_pixels(self.max_pixels)
+        _check_whole(self, "max_pixels", 1)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -94,9 +95,15 @@ class ImageSpec:
         return self.size * self.size * self.channels
 
 
-def _check_max_pixels(value: int) -> None:
-    if value < 1:
-        raise ConfigError(f"max_pixels must be at least 1, got {value}")
+def _check_whole(config: object, name: str, least: int, most: int | None = None) -> None:
+    """Refuses anything but a whole number from `least` to `most`: arguments in Python come without a command line's checks."""
+    value = getattr(config, name)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ConfigError(f"{name} must be a whole number, got {value!r}")
+    if value < least:
+        raise ConfigError(f"{name} must be at least {least}, got {value}")
+    if most is not None and value > most:
+        raise ConfigError(f"{name} must be at most {most:,}, got {value:,}")
 
 
 def make_order(index: ShardIndex, config: StreamConfig, seed: int) -> Order:

@@ -1,15 +1,18 @@
 """How much memory loaders take."""
 
+import heapq
 from dataclasses import dataclass
 
 from pipeline.order import Order, pieces
-from pipeline.shards import DECODING_BYTES_PER_PIXEL, ShardIndex
+from pipeline.shards import DECODING_BYTES_PER_PIXEL, ShardIndex, has_offsets_at_hand, sample_offsets
 from pipeline.stream.config import ImageSpec
 
 HANDOVER_BYTES = 16 * 2**20
 """What a loader hands over with one answer, at least, where batches are small: every answer costs about a millisecond."""
 MOST_BATCHES = 64
 """The most batches with one answer."""
+LARGE_SHARDS = 16
+"""The largest shards, in which large samples are looked for."""
 
 
 def batches_a_call(piece_bytes: int) -> int:
@@ -47,6 +50,8 @@ class LoaderMemory:
     """Encoded samples of the windows at hand and of the next ones, where samples are of average size."""
     decoded: int
     """Its rows in the memory that it shares with the ranks on its node, or on its way to other nodes."""
+    large: int
+    """What a window may take beyond that where large samples lie together, as far as the largest shards show."""
     in_flight: int
     """Batches on their way and in use, over all ranks; where loaders are on the ranks' nodes it is what they call decoded."""
 
@@ -83,5 +88,18 @@ def loader_memory(
         rows = (piece.stop - piece.start) * image.image_bytes * most * slots
         decoded[piece.loader] += rows
         in_flight += rows
+    large = max(0, _largest_window(index, window) - int(window * sample_bytes))
     # Read buffers are up to a quarter larger than what is in them.
-    return LoaderMemory(max(encoded) * 5 // 4, max(decoded), in_flight)
+    return LoaderMemory(max(encoded) * 5 // 4, max(decoded), large * 5 // 4, in_flight)
+
+
+def _largest_window(index: ShardIndex, window: int) -> int:
+    """Bytes of the largest window in one of the largest shards; 0 where their offsets would have to be read from them."""
+    if not has_offsets_at_hand(index.offsets):
+        return 0
+    most = 0
+    for shard in heapq.nlargest(LARGE_SHARDS, range(len(index.shards)), key=lambda number: index.shards[number].size_bytes):
+        offsets = sample_offsets(index, shard)
+        samples = min(window, len(offsets) - 1)
+        most = max(most, int((offsets[samples:] - offsets[:-samples]).max()))
+    return most

@@ -151,10 +151,32 @@ def test_more_loaders_than_cpus_share_them(digits: str):
             assert batch.samples.equal(expected.samples)
 
 
+def test_a_second_stream_takes_what_the_first_has_left(digits: str):
+    """Training beside validation: the first has reserved all CPUs."""
+    with stream(digits, IMAGE, CONFIG, seed=1, num_loaders=2) as first:
+        second = stream(Path(digits), IMAGE, CONFIG, seed=1)
+        one, other = next(iter(first)), next(iter(second))
+        assert one.samples.equal(other.samples)
+        second.close()
+
+
+def test_a_position_loaded_in_the_loop_ends_with_its_own_epoch(digits: str):
+    with stream(digits, IMAGE, CONFIG, seed=1, cpus_per_loader=0.1) as source:
+        later = {**source.state_dict(), "samples_consumed": 36 * 120}
+        seen = []
+        for batch in source:
+            seen.append(int(batch.epochs[0]))
+            if len(seen) == 3:
+                source.load_state_dict(later)
+        assert seen[:3] == [0, 0, 0]
+        assert set(seen[3:]) == {2}  # from batch 120 to the end of epoch 2, at batch 150
+        assert len(seen) == 3 + 30
+
+
 def test_loaders_that_cannot_start_are_named(digits: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture):
     monkeypatch.setattr(loader_start, "START_NOTICE_S", 3.0)
     with stream(digits, IMAGE, CONFIG, num_loaders=2, cpus_per_loader=50, share_cpus=False) as source:
-        source._feed = source._open()
+        source._feed = source._feed_from_here()
         loader_start.say_who_is_missing(source._starting, source._cpus)
     assert "2 of 2 loaders have not started after 3 s: they need 50 CPUs each, 100 in all" in caplog.text
     assert "missing" in caplog.text
@@ -163,6 +185,8 @@ def test_loaders_that_cannot_start_are_named(digits: str, monkeypatch: pytest.Mo
 def test_what_is_no_position_and_a_closed_stream_are_refused(digits: str):
     with stream(digits, IMAGE, CONFIG, seed=1, cpus_per_loader=0.1) as source:
         state = source.state_dict()
+        with pytest.raises(ConfigError, match="the saved position is 3600000000000"):
+            source.load_state_dict({**state, "samples_consumed": 36 * 10**30})
         for wrong in (None, {"epoch": 1}, {**state, "samples_consumed": "36"}, {**state, "more": 1}):
             with pytest.raises(ConfigError, match="expected a saved position"):
                 source.load_state_dict(wrong)  # type: ignore[arg-type]
@@ -178,7 +202,12 @@ def test_mistakes_are_named(digits: str):
         ({"rank": 0}, "rank 0 of None consumers"),
         ({"rank": 2, "world_size": 2}, "rank 2 of 2"),
         ({"rank": 0, "world_size": 5}, "36 cannot be split over 5"),
-        ({"num_loaders": 0}, "got 0 loaders"),
+        ({"num_loaders": 0}, "num_loaders must be at least 1, got 0"),
+        ({"num_loaders": 1.5}, "num_loaders must be a whole number, got 1.5"),
+        ({"prefetch_batches": "4"}, "prefetch_batches must be a whole number, got '4'"),
+        ({"seed": 1.5}, "seed must be a whole number, got 1.5"),
+        ({"cpus_per_loader": float("nan")}, "cpus_per_loader must be above 0, got nan"),
+        ({"rank": 0.0, "world_size": 2}, "rank 0.0 of 2 consumers"),
         ({"batch_size": 3}, "both a configuration and batch_size"),
     ):
         with pytest.raises(ConfigError, match=said):

@@ -234,6 +234,8 @@ def test_a_missing_sidecar_is_named(shard_folder: Path) -> None:
         ({"wids_version": 2}, "wids_version"),
         ({"shardlist": []}, "shardlist"),
         ({"shardlist": [{"url": "train-000.tar", "nsamples": 0, "filesize": 10}]}, r"shardlist\.0\.nsamples"),
+        ({"shardlist": [{"url": "train-000.tar", "nsamples": 2**70, "filesize": 10}]}, r"shardlist\.0\.nsamples"),
+        ({"shardlist": [{"url": "train-000.tar", "nsamples": 1, "filesize": 2**70}]}, r"shardlist\.0\.filesize"),
         ({"shardlist": [{"url": "train-000.tar", "nsamples": "7", "filesize": 10}]}, r"shardlist\.0\.nsamples"),
         ({"shardlist": [{"url": "train-000.tar", "nsamples": 7, "filesize": 0}]}, r"shardlist\.0\.filesize"),
     ],

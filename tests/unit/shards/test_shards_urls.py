@@ -103,6 +103,23 @@ def test_a_file_whose_name_has_braces_is_found(shard_folder: Path) -> None:
     assert expand_shards(str(odd)) == [str(odd)]
 
 
+@pytest.mark.parametrize("form", ["", "x-0.tar", "x-{0..1}.tar", "x-*.tar", "x-[01].tar", "list.txt"])
+def test_folders_whose_names_have_brackets(shard_folder: Path, monkeypatch: pytest.MonkeyPatch, form: str) -> None:
+    """Named from within, from above and absolutely; a pattern is what was typed, not what it is relative to."""
+    folder = shard_folder.parent / "v[2]"
+    shard_folder.rename(folder)
+    for number in (0, 1):
+        (folder / f"train-00{number}.tar").rename(folder / f"x-{number}.tar")
+    (folder / "list.txt").write_text("x-{0..1}.tar\n")
+    (folder / "train-002.tar").unlink()
+    expected = [str(folder / f"x-{number}.tar") for number in range(1 if form == "x-0.tar" else 2)]
+    assert expand_shards(f"{folder}/{form}") == expected
+    monkeypatch.chdir(folder.parent)
+    assert expand_shards(f"v[2]/{form}") == expected
+    monkeypatch.chdir(folder)
+    assert expand_shards(form or ".") == expected
+
+
 def _setup(folder: Path, name: str) -> str:
     if name == "empty folder":
         (folder / "empty").mkdir()
