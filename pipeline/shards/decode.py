@@ -13,7 +13,8 @@ from PIL import Image
 from pipeline.errors import CorruptDataError
 from pipeline.shards.geometry import CENTER, Cut, cut_square, short_side_needed
 from pipeline.shards.image_open import MAX_PIXELS, check_pixels, open_image
-from pipeline.shards.jpeg import as_stored, decode_jpeg, is_jpeg, jpeg_header, jpeg_size, tiff_orientation, upright
+from pipeline.shards.jpeg import decode_jpeg, is_jpeg, jpeg_header, jpeg_size
+from pipeline.shards.orientation import as_stored, tiff_orientation, upright
 from pipeline.shards.png import decode_png, png_size
 
 DECODING_BYTES_PER_PIXEL = 28
