@@ -7,10 +7,11 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
-from pipeline.shards.orientation import tiff_orientation
+from pipeline.shards.orientation import tiff_orientation, xmp_orientation
 
 _SCAN = 0xDA
 _APP1 = 0xE1
+_XMP = b"http://ns.adobe.com/xap/1.0/\0"
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _segment = struct.Struct(">BBH").unpack_from
 _frame = struct.Struct(">HHB").unpack_from
@@ -31,7 +32,7 @@ class JpegHeader(NamedTuple):
     components: int
     """1 for grey, 3 for color, 4 for print (CMYK)."""
     orientation: int
-    """How the camera was held: 1 (upright) to 8, from the EXIF block; 1 where there is none."""
+    """How the camera was held: 1 (upright) to 8, from the EXIF block, or else from XMP; 1 where neither tells."""
 
 
 def jpeg_header(data: memoryview) -> JpegHeader:
@@ -40,7 +41,7 @@ def jpeg_header(data: memoryview) -> JpegHeader:
     Args:
         data: A file that `is_jpeg`.
     """
-    height, width, components, orientation = 0, 0, 0, 0
+    height, width, components, orientation, xmp = 0, 0, 0, None, b""
     at, last = 2, len(data) - 4
     while at <= last:
         mark, marker, length = _segment(data, at)
@@ -51,10 +52,13 @@ def jpeg_header(data: memoryview) -> JpegHeader:
             continue
         if marker in _FRAMES and at + 10 <= len(data):
             height, width, components = _frame(data, at + 5)
-        elif marker == _APP1 and not orientation and data[at + 4 : at + 10] == b"Exif\0\0":
-            orientation = tiff_orientation(data[at + 10 : at + 2 + length])
+        elif marker == _APP1:
+            if data[at + 4 : at + 33] == _XMP:
+                xmp = data[at + 33 : at + 2 + length]  # of several, the last, as in Pillow
+            elif orientation is None and data[at + 4 : at + 10] == b"Exif\0\0":  # a second block only goes on with the first
+                orientation = tiff_orientation(data[at + 10 : at + 2 + length])
         at += 2 + length
-    return JpegHeader(height, width, components, orientation or 1)
+    return JpegHeader(height, width, components, orientation or (xmp_orientation(xmp) if xmp else 0) or 1)
 
 
 def jpeg_size(data: memoryview) -> tuple[int, int, str]:
