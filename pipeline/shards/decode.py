@@ -16,6 +16,7 @@ from pipeline.shards.image_open import MAX_PIXELS, check_pixels, open_image
 from pipeline.shards.jpeg import decode_jpeg, is_jpeg, jpeg_header, jpeg_size
 from pipeline.shards.orientation import as_stored, exif_of_text, stated_orientation, upright
 from pipeline.shards.png import decode_png, png_header
+from pipeline.shards.transparent_color import load_pixels
 
 DECODING_BYTES_PER_PIXEL = 28
 """What decoding takes at most, measured: JPEG 2000 22 and 28, WebP 16, all others 7 to 12, and next to nothing where a JPEG is
@@ -73,7 +74,7 @@ def decode_image(
     else:
         pixels = _decode_png(view, channels, max_pixels)
     if pixels is None:
-        pixels = _pixels(open_image(view, max_pixels, uri, offset), channels, least, uri, offset)
+        pixels = _pixels(open_image(view, max_pixels, uri, offset), view, channels, least, uri, offset)
     if size is not None and pixels is not out and (cut != CENTER or pixels.shape[:2] != (size, size)):
         pixels = cut_square(pixels, size, cut)
     if out is None:
@@ -141,12 +142,14 @@ def _decode_png(view: memoryview, channels: int, max_pixels: int) -> NDArray[np.
     return pixels if stored == channels else np.repeat(pixels, channels, axis=2)
 
 
-def _pixels(image: Image.Image, channels: int, least: int | None, uri: str, offset: int | None) -> NDArray[np.uint8]:
+def _pixels(
+    image: Image.Image, view: memoryview, channels: int, least: int | None, uri: str, offset: int | None
+) -> NDArray[np.uint8]:
     """uint8 [H, W, channels], upright. Full-size pictures in memory are the decoded one and the result, and no others."""
     try:
         if least is not None:
             image.draft(None, (least, least))  # a JPEG comes back smaller, as from `decode_jpeg`
-        image.load()
+        load_pixels(image, view)
         if image.mode == "F":
             raise ValueError("floating-point pixels have no agreed range")
         orientation = _orientation(image)
@@ -192,4 +195,7 @@ def _upper_byte(image: Image.Image) -> Image.Image:
     values = np.asarray(image)
     if values.min() < 0 or values.max() > 0xFFFF:
         raise ValueError(f"grey values from {values.min()} to {values.max()}, expected 0 to 65535")
-    return Image.fromarray((values >> 8).astype(np.uint8))
+    upper = (values >> 8).astype(np.uint8)
+    if isinstance(transparent := image.info.get("transparency"), int):
+        upper[values == transparent] = BACKGROUND
+    return Image.fromarray(upper)
