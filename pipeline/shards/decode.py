@@ -13,8 +13,10 @@ from PIL import Image
 from pipeline.errors import CorruptDataError
 from pipeline.shards.geometry import CENTER, Cut, cut_square, short_side_needed
 from pipeline.shards.image_open import MAX_PIXELS, check_pixels, open_image
-from pipeline.shards.jpeg import as_stored, decode_jpeg, is_jpeg, jpeg_header, jpeg_size, tiff_orientation, upright
-from pipeline.shards.png import decode_png, png_size
+from pipeline.shards.jpeg import decode_jpeg, is_jpeg, jpeg_header, jpeg_size
+from pipeline.shards.orientation import as_stored, exif_of_text, stated_orientation, upright
+from pipeline.shards.png import decode_png, png_header
+from pipeline.shards.transparent_color import load_pixels
 
 DECODING_BYTES_PER_PIXEL = 28
 """What decoding takes at most, measured: JPEG 2000 22 and 28, WebP 16, all others 7 to 12, and next to nothing where a JPEG is
@@ -26,7 +28,6 @@ BACKGROUND = 255
 # libjpeg's strict mode also refuses what it only remarks on, which every reader passes over and which costs no pixel.
 _REMARKS = ("extraneous bytes before marker", "unknown JFIF revision", "Unknown Adobe color transform")
 _BAND_PIXELS = 1 << 20
-_ORIENTATION_TAG = 0x0112
 # Pillow looks into EXIF on opening. Many cameras' tables are damaged somewhere, and a line about each would drown a log.
 warnings.filterwarnings("ignore", "Corrupt EXIF data", UserWarning)
 
@@ -44,8 +45,8 @@ def decode_image(
 ) -> NDArray[np.uint8]:
     """Pixels, uint8 [H, W, channels], C-contiguous; [size, size, channels] when `size` is given.
 
-    Turned as EXIF says. Palettes are looked up, transparency is laid on white, 16 bits become the upper 8, of an animation
-    the first frame is taken; grey becomes RGB by repetition, RGB becomes grey by ITU-R 601 luminance.
+    Turned as EXIF says, or XMP where EXIF does not. Palettes are looked up, transparency is laid on white, 16 bits become the
+    upper 8, of an animation the first frame is taken; grey becomes RGB by repetition, RGB becomes grey by ITU-R 601 luminance.
 
     Args:
         data: The image file's bytes.
@@ -73,7 +74,7 @@ def decode_image(
     else:
         pixels = _decode_png(view, channels, max_pixels)
     if pixels is None:
-        pixels = _pixels(open_image(view, max_pixels, uri, offset), channels, least, uri, offset)
+        pixels = _pixels(open_image(view, max_pixels, uri, offset), view, channels, least, uri, offset)
     if size is not None and pixels is not out and (cut != CENTER or pixels.shape[:2] != (size, size)):
         pixels = cut_square(pixels, size, cut)
     if out is None:
@@ -130,19 +131,25 @@ def _decode_jpeg(
 def _decode_png(view: memoryview, channels: int, max_pixels: int) -> NDArray[np.uint8] | None:
     # None when the bytes are for Pillow: no PNG, another kind of PNG, one too large, damaged, or color that becomes grey.
     data = bytes(view)
-    found = png_size(data)
+    found = png_header(data)
     if found is None or found[0] * found[1] > max_pixels or found[2] > channels:
         return None
-    pixels = decode_png(data, *found)
-    return pixels if pixels is None or found[2] == channels else np.repeat(pixels, channels, axis=2)
+    height, width, stored, orientation = found
+    pixels = decode_png(data, height, width, stored)
+    if pixels is None:
+        return None
+    pixels = upright(pixels, orientation)
+    return pixels if stored == channels else np.repeat(pixels, channels, axis=2)
 
 
-def _pixels(image: Image.Image, channels: int, least: int | None, uri: str, offset: int | None) -> NDArray[np.uint8]:
+def _pixels(
+    image: Image.Image, view: memoryview, channels: int, least: int | None, uri: str, offset: int | None
+) -> NDArray[np.uint8]:
     """uint8 [H, W, channels], upright. Full-size pictures in memory are the decoded one and the result, and no others."""
     try:
         if least is not None:
             image.draft(None, (least, least))  # a JPEG comes back smaller, as from `decode_jpeg`
-        image.load()
+        load_pixels(image, view)
         if image.mode == "F":
             raise ValueError("floating-point pixels have no agreed range")
         orientation = _orientation(image)
@@ -172,14 +179,15 @@ def _plain(image: Image.Image, channels: int) -> NDArray[np.uint8]:
 
 
 def _orientation(image: Image.Image) -> int:
-    # EXIF of its own goes through our reader, which neither stumbles over damage nor warns of it.
-    if isinstance(exif := image.info.get("exif"), bytes):
-        return tiff_orientation(memoryview(exif.removeprefix(b"Exif\0\0")))
-    try:
-        found = image.getexif().get(_ORIENTATION_TAG, 1)  # a tag of TIFF, text in PNG, XMP
-    except Exception:  # noqa: BLE001 (it raises anything; a damaged table must not cost the picture)
-        return 1
-    return found if found in range(1, 9) else 1
+    # Pillow's own answer, `getexif`, stumbles over damaged tables and warns of them; our readers do neither.
+    if image.format == "TIFF":
+        return 1  # Pillow turns it on loading
+    exif, text = image.info.get("exif"), image.info.get("Raw profile type exif")
+    if not isinstance(exif, bytes):
+        exif = exif_of_text(text.encode()) if isinstance(text, str) else b""
+    xmp = image.info.get("XML:com.adobe.xmp")
+    xmp = xmp.encode() if xmp and isinstance(xmp, str) else image.info.get("xmp")
+    return stated_orientation(exif, xmp if isinstance(xmp, bytes) else b"")
 
 
 def _upper_byte(image: Image.Image) -> Image.Image:
@@ -187,4 +195,7 @@ def _upper_byte(image: Image.Image) -> Image.Image:
     values = np.asarray(image)
     if values.min() < 0 or values.max() > 0xFFFF:
         raise ValueError(f"grey values from {values.min()} to {values.max()}, expected 0 to 65535")
-    return Image.fromarray((values >> 8).astype(np.uint8))
+    upper = (values >> 8).astype(np.uint8)
+    if isinstance(transparent := image.info.get("transparency"), int):
+        upper[values == transparent] = BACKGROUND
+    return Image.fromarray(upper)

@@ -1,4 +1,4 @@
-"""Opening an image that is Pillow's to decode: known formats only, a size that is allowed, EXIF that costs no picture."""
+"""Opening an image that is Pillow's to decode: known formats only, a size that is allowed, EXIF and XMP cost no picture."""
 
 import io
 import re
@@ -46,6 +46,8 @@ def open_image(view: memoryview, max_pixels: int, uri: str, offset: int | None) 
     except Exception as error:  # Pillow's readers raise whatever the damage makes them stumble over
         raise CorruptDataError(f"damaged image: {error}", uri, offset) from error
     check_pixels(image.width, image.height, max_pixels, uri, offset)
+    if not isinstance(image.info.get("xmp", b""), bytes):
+        del image.info["xmp"]  # written as text or numbers: Pillow would stumble over it when it turns a TIFF
     return image
 
 

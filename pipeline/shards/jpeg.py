@@ -7,9 +7,11 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
-_ORIENTATION = 0x0112
+from pipeline.shards.orientation import tiff_orientation, xmp_orientation
+
 _SCAN = 0xDA
 _APP1 = 0xE1
+_XMP = b"http://ns.adobe.com/xap/1.0/\0"
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _segment = struct.Struct(">BBH").unpack_from
 _frame = struct.Struct(">HHB").unpack_from
@@ -30,7 +32,7 @@ class JpegHeader(NamedTuple):
     components: int
     """1 for grey, 3 for color, 4 for print (CMYK)."""
     orientation: int
-    """How the camera was held: 1 (upright) to 8, from the EXIF block; 1 where there is none."""
+    """How the camera was held: 1 (upright) to 8, from the EXIF block, or else from XMP; 1 where neither tells."""
 
 
 def jpeg_header(data: memoryview) -> JpegHeader:
@@ -39,7 +41,7 @@ def jpeg_header(data: memoryview) -> JpegHeader:
     Args:
         data: A file that `is_jpeg`.
     """
-    height, width, components, orientation = 0, 0, 0, 0
+    height, width, components, orientation, xmp = 0, 0, 0, None, b""
     at, last = 2, len(data) - 4
     while at <= last:
         mark, marker, length = _segment(data, at)
@@ -50,10 +52,13 @@ def jpeg_header(data: memoryview) -> JpegHeader:
             continue
         if marker in _FRAMES and at + 10 <= len(data):
             height, width, components = _frame(data, at + 5)
-        elif marker == _APP1 and not orientation and data[at + 4 : at + 10] == b"Exif\0\0":
-            orientation = tiff_orientation(data[at + 10 : at + 2 + length])
+        elif marker == _APP1:
+            if data[at + 4 : at + 33] == _XMP:
+                xmp = data[at + 33 : at + 2 + length]  # of several, the last, as in Pillow
+            elif orientation is None and data[at + 4 : at + 10] == b"Exif\0\0":  # a second block only goes on with the first
+                orientation = tiff_orientation(data[at + 10 : at + 2 + length])
         at += 2 + length
-    return JpegHeader(height, width, components, orientation or 1)
+    return JpegHeader(height, width, components, orientation or (xmp_orientation(xmp) if xmp else 0) or 1)
 
 
 def jpeg_size(data: memoryview) -> tuple[int, int, str]:
@@ -90,52 +95,3 @@ def decode_jpeg(
         min_factor=2 if least else 1,
         buffer=out,
     )
-
-
-def tiff_orientation(tiff: memoryview) -> int:
-    """How the camera was held, 1 (upright) to 8, from a block of EXIF; 1 where that does not tell.
-
-    Args:
-        tiff: The block, from its byte-order mark on.
-    """
-    # EXIF is a TIFF header and a table of 12-byte entries. Read here and not by Pillow, which warns of the many cameras'
-    # tables that are damaged elsewhere; a damaged table must not cost the picture.
-    mark = bytes(tiff[:2])
-    if mark not in (b"II", b"MM"):
-        return 1
-    order = "little" if mark == b"II" else "big"
-    table = int.from_bytes(tiff[4:8], order)
-    for number in range(int.from_bytes(tiff[table : table + 2], order)):
-        entry = tiff[table + 2 + 12 * number : table + 14 + 12 * number]
-        if len(entry) < 12:
-            break
-        if int.from_bytes(entry[:2], order) == _ORIENTATION:
-            value = int.from_bytes(entry[8:10], order)
-            return value if 1 <= value <= 8 else 1
-    return 1
-
-
-def upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
-    """The picture as the photographer saw it: uint8 [H, W, C], a view where possible.
-
-    Args:
-        pixels: uint8 [H, W, C].
-        orientation: EXIF orientation, 1 to 8.
-    """
-    if orientation in (5, 6, 7, 8):
-        pixels = pixels.swapaxes(0, 1)  # 5 is the bare transpose; 6, 7 and 8 flip its result
-    if orientation in (2, 3, 6, 7):
-        pixels = pixels[:, ::-1]
-    if orientation in (3, 4, 7, 8):
-        pixels = pixels[::-1]
-    return pixels
-
-
-def as_stored(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
-    """The picture as it lies in its file, a view: `upright` the other way.
-
-    Args:
-        pixels: uint8 [H, W, C], upright.
-        orientation: EXIF orientation, 1 to 8.
-    """
-    return upright(pixels, {6: 8, 8: 6}.get(orientation, orientation))

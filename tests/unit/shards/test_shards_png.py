@@ -12,7 +12,7 @@ from PIL import Image, PngImagePlugin
 
 from pipeline.errors import CorruptDataError
 from pipeline.shards import decode_image
-from pipeline.shards.png import decode_png, png_size
+from pipeline.shards.png import decode_png, png_header
 
 
 def encoded(pixels: np.ndarray, **options: object) -> bytes:
@@ -36,7 +36,7 @@ def with_chunk(data: bytes, kind: bytes, body: bytes, crc: int | None = None) ->
 def test_pixels_are_those_that_went_in(height: int, width: int, channels: int, level: int) -> None:
     pixels = noise(height, width, channels, seed=height * width)
     data = encoded(pixels[:, :, 0] if channels == 1 else pixels, compress_level=level)
-    assert png_size(data) == (height, width, channels)
+    assert png_header(data) == (height, width, channels, 1)
     fast = decode_png(data, height, width, channels)
     assert fast is not None
     assert np.array_equal(fast, pixels)
@@ -48,7 +48,7 @@ def test_text_and_gamma_are_passed_over() -> None:
     info = PngImagePlugin.PngInfo()
     info.add_text("comment", "IDAT tRNS " * 50)
     data = with_chunk(encoded(noise(9, 7, 3), pnginfo=info), b"gAMA", struct.pack(">I", 45455))
-    assert png_size(data) == (9, 7, 3)
+    assert png_header(data) == (9, 7, 3, 1)
     assert np.array_equal(decode_image(data, channels=3), noise(9, 7, 3))
 
 
@@ -68,7 +68,7 @@ def test_text_and_gamma_are_passed_over() -> None:
     ids=["alpha", "grey alpha", "16 bit", "transparent color", "EXIF", "nothing", "magic", "JPEG", "cut"],
 )
 def test_other_kinds_are_left_to_pillow(data: bytes) -> None:
-    assert png_size(data) is None
+    assert png_header(data) is None
 
 
 def test_a_transparent_color_shows_white() -> None:
@@ -81,7 +81,7 @@ def test_a_transparent_color_shows_white() -> None:
 
 def test_a_file_without_its_end_marker_is_judged_by_pillow() -> None:
     data = encoded(noise(8, 8, 3))[:-12]
-    assert png_size(data) is None
+    assert png_header(data) is None
     with Image.open(io.BytesIO(data)) as image:
         expected = np.asarray(image)
     assert np.array_equal(decode_image(data, channels=3), expected)
