@@ -40,7 +40,7 @@ def check_range(url: str, start: int, end: int, status: int, content_range: str,
 
 
 def refuse_encoded(url: str, encoding: str) -> None:
-    """Refuses a range of compressed bytes, which is no range of the object; on S3 the header only tells of what was stored.
+    """Refuses compressed bytes: a range of them is no range of the object. On S3 the header only tells of what was stored.
 
     Args:
         url: The object.
@@ -51,6 +51,6 @@ def refuse_encoded(url: str, encoding: str) -> None:
     """
     if encoding.strip().lower() not in ("", "identity"):
         raise PermanentStorageError(
-            f"read_range: got Content-Encoding {encoding}, expected the object's own bytes, which a server sends uncompressed",
+            f"got Content-Encoding {encoding}, expected the object's own bytes, which a server sends uncompressed",
             url,
         )

@@ -86,7 +86,18 @@ def test_the_total_time_is_bounded(pauses: list[float]):
         retrying("read_bytes", "x", lambda: raising(ConnectionResetError()), policy)
 
 
-@pytest.mark.parametrize(("field", "value"), [("doubtful_attempts", 0), ("first_delay_s", -1.0), ("total_s", -0.1)])
+def test_three_attempts_are_made_however_long_they_take(pauses: list[float]):
+    def hang() -> None:
+        pauses.append(200.0)  # which moves the clock on
+        raise TimeoutError
+
+    with pytest.raises(TransientStorageError, match=r"gave up after 3 attempts in 60\d\.\d s"):
+        retrying("read_range", "/local", hang)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("doubtful_attempts", 0), ("fewest_attempts", 0), ("first_delay_s", -1.0), ("total_s", -0.1)]
+)
 def test_a_policy_that_cannot_work_is_refused(field: str, value: float):
     with pytest.raises(ConfigError, match=f"RetryPolicy.{field}: got {value}"):
         storage.RetryPolicy(**{field: value})  # type: ignore[arg-type]
