@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from pipeline import storage
-from pipeline.errors import PermanentStorageError, PermissionDenied
+from pipeline.errors import ConfigError, PermanentStorageError, PermissionDenied
 from pipeline.storage import ObjectInfo
 
 _THREADS = 16
@@ -69,6 +69,24 @@ def is_visible(url: str) -> bool:
     except PermissionDenied as error:
         _log.warning("going on without %s: %s", base_name(url), error)
         return False
+
+
+def refuse_dangling(folder: str, links: Sequence[str]) -> None:
+    """Refuses a folder whose files would be fewer than its names: what lies in it is taken for all there is.
+
+    Args:
+        folder: Its URL.
+        links: Those of its dangling links that are named as files which would be read.
+
+    Raises:
+        ConfigError: There are any.
+    """
+    if links:
+        more = f" (and {len(links) - 1} more)" if len(links) > 1 else ""
+        raise ConfigError(
+            f"got the folder {folder}, but there is no {links[0]}{more}, which is a link to what is not there; expected its "
+            "target to be mounted, or fetched (git annex get), or the link to be removed"
+        )
 
 
 def look_up(urls: Sequence[str]) -> list[ObjectInfo | None]:

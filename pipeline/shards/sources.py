@@ -12,6 +12,7 @@ from pipeline import storage
 from pipeline.errors import ConfigError
 from pipeline.shards.decode import decode_image, image_format
 from pipeline.shards.fields import IMAGE_SUFFIXES
+from pipeline.shards.places import refuse_dangling
 from pipeline.shards.source import ImageSource, SourceImage
 
 _KEPT = {"PNG": "png", "JPEG": "jpg", "WEBP": "webp"}  # packed as they are; other formats become PNG
@@ -48,7 +49,8 @@ def image_folder(path: str, *, seed: int = 0) -> ImageSource:
         seed: Chooses the packing order.
 
     Raises:
-        ConfigError: The folder is missing, has no images, or has some in class folders and some beside them.
+        ConfigError: The folder is missing, has no images, has some in class folders and some beside them, or has links to
+            images that are not there.
         StorageError: It could not be listed.
     """
     folder = storage.absolute_url(path)
@@ -58,10 +60,13 @@ def image_folder(path: str, *, seed: int = 0) -> ImageSource:
     names = []
     ignored = []
     for entry in storage.list_objects(folder, recursive=True):
-        name = entry.url[len(folder) :].lstrip("/") if entry.url.startswith(folder) else entry.url
-        if any(part.startswith(".") for part in name.split("/")):
-            continue
-        (names if name.rpartition(".")[2].lower() in IMAGE_SUFFIXES else ignored).append(name)
+        name = _name_in(folder, entry.url)
+        if not _is_hidden(name):
+            (names if _is_image(name) else ignored).append(name)
+    links = [_name_in(folder, link) for link in storage.dangling_links(folder, recursive=True)]
+    # A link without a suffix may be a whole class of images.
+    lost = [link for link in links if not _is_hidden(link) and (_is_image(link) or "." not in link.rpartition("/")[2])]
+    refuse_dangling(folder, lost)
     if not names:
         raise ConfigError(f"got the folder {folder} with no images in it; expected files ending in {', '.join(IMAGE_SUFFIXES)}")
     classes = sorted({name.partition("/")[0] for name in names if "/" in name})
@@ -86,6 +91,18 @@ def image_folder(path: str, *, seed: int = 0) -> ImageSource:
         ignored=tuple(ignored),
         seed=seed,
     )
+
+
+def _name_in(folder: str, url: str) -> str:
+    return url[len(folder) :].lstrip("/") if url.startswith(folder) else url
+
+
+def _is_hidden(name: str) -> bool:
+    return any(part.startswith(".") for part in name.split("/"))
+
+
+def _is_image(name: str) -> bool:
+    return name.rpartition(".")[2].lower() in IMAGE_SUFFIXES
 
 
 def _from_file(url: str, name: str, label: int | None) -> SourceImage:

@@ -9,7 +9,7 @@ import braceexpand
 from pipeline import storage
 from pipeline.errors import ConfigError
 from pipeline.shards.index_file import INDEX_NAME, PACKING_NAME, load_index
-from pipeline.shards.places import base_name, folder_of, is_web, look_up, resolve
+from pipeline.shards.places import base_name, folder_of, is_web, look_up, refuse_dangling, resolve
 
 _COMPRESSED = (".tgz", ".gz", ".bz2", ".xz", ".zst")
 _GLOB = re.compile(r"[*?\[]")
@@ -31,7 +31,7 @@ def expand_shards(spec: str) -> list[str]:
 
     Raises:
         ConfigError: A path is missing, a pattern matches nothing, a folder has no shards or is still being packed, a shard
-            is compressed, or one is named twice.
+            is compressed or a link to what is not there, or one is named twice.
         CorruptDataError: The index file is damaged.
         StorageError: The store could not be asked.
     """
@@ -103,6 +103,7 @@ def _placed(name: str, folder: str) -> str:
 
 def _folder(url: str) -> list[str]:
     names = [entry.url for entry in storage.list_objects(url)]
+    refuse_dangling(url, [link for link in storage.dangling_links(url) if link.endswith(".tar")])
     bases = {base_name(name) for name in names}
     if PACKING_NAME in bases and INDEX_NAME not in bases:
         raise unfinished(url)

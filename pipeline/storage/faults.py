@@ -1,16 +1,15 @@
 """Which faults pass by themselves, which will not change, and what each is called.
 
 Stores report in many tongues: errno, botocore's and aiohttp's errors, HTTP statuses. This file is the only place that
-understands them.
+understands them; it has the clients' classes from `client_errors`.
 """
 
 import errno
 import http.client
 import socket
-from collections.abc import Iterator
-from functools import cache
 
 from pipeline.errors import PermanentStorageError, PermissionDenied, StorageError, TransientStorageError
+from pipeline.storage.client_errors import chain, is_client_error, is_garbled
 from pipeline.storage.tls import is_bad_line, is_refused_certificate, is_tls
 
 # 409: two conditional puts met; ask again. CDNs have codes of their own above 510, such as 520 to 524 of Cloudflare.
@@ -36,58 +35,23 @@ _DISK_FULL_ERRNO = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class StrangeAnswer(ConnectionError):
-    """A server answered something else than it was asked; one that does so always is no server for this."""
+    """A server answered something else than it was asked; one that does so always is no server for this.
 
+    Args:
+        problem: What was got and what was expected.
+        lasting: What is wrong where the answer stays the same however often it is asked for.
+    """
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The error and the errors it was raised from or holds: clients wrap a lost connection in 'file not found'."""
-    links = [error]
-    for link in links:
-        yield link
-        kwargs = getattr(link, "kwargs", None)  # botocore holds it there, urllib3 among the arguments
-        held = (link.__cause__, *link.args, kwargs.get("error") if isinstance(kwargs, dict) else None)
-        links += [inner for inner in held if isinstance(inner, BaseException) and inner not in links]
-
-
-@cache
-def _client_errors() -> tuple[tuple[type[Exception], ...], tuple[type[Exception], ...]]:
-    """Transient and other error classes of the network clients; imported at the first fault, they are slow to load."""
-    import aiohttp
-    import botocore.exceptions
-    import botocore.parsers
-    import urllib3.exceptions
-
-    transient = (
-        aiohttp.ClientConnectionError,
-        aiohttp.ClientPayloadError,
-        botocore.exceptions.ConnectionError,  # not a builtin ConnectionError, and not an HTTPClientError
-        botocore.exceptions.HTTPClientError,
-        botocore.exceptions.IncompleteReadError,
-        botocore.parsers.ResponseParserError,
-        urllib3.exceptions.NewConnectionError,
-        urllib3.exceptions.ProtocolError,
-        urllib3.exceptions.TimeoutError,
-    )
-    others = (
-        aiohttp.ClientError,
-        botocore.exceptions.BotoCoreError,
-        botocore.exceptions.ClientError,
-        urllib3.exceptions.HTTPError,
-    )
-    return transient, others
-
-
-def _is_client_error(error: BaseException, *, transient: bool) -> bool:
-    """Whether the error is one of the network clients' own (the transient ones, or any)."""
-    if type(error).__module__.partition(".")[0] not in {"aiobotocore", "aiohttp", "botocore", "urllib3"}:
-        return False
-    transient_types, other_types = _client_errors()
-    return isinstance(error, transient_types if transient else transient_types + other_types)
+    def __init__(self, problem: str, lasting: StorageError | None = None) -> None:
+        super().__init__(problem)
+        self.lasting = lasting
 
 
 def http_status(error: BaseException) -> int | None:
     """The HTTP status the store answered with, or None where the error carries none."""
-    for link in _chain(error):
+    if is_garbled(error):
+        return None  # aiohttp makes up a 400, which no server has said
+    for link in chain(error):
         response = getattr(link, "response", None)
         if isinstance(response, dict):  # botocore
             status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
@@ -102,7 +66,7 @@ def http_status(error: BaseException) -> int | None:
 
 def _s3_code(error: BaseException) -> str | None:
     """The S3 server's own name for the error, such as NoSuchBucket."""
-    for link in _chain(error):
+    for link in chain(error):
         response = getattr(link, "response", None)
         if isinstance(response, dict):
             return response.get("Error", {}).get("Code")
@@ -113,28 +77,28 @@ def is_transient(error: BaseException) -> bool:
     """Whether the same call may succeed a little later."""
     if http_status(error) in _TRANSIENT_STATUS:
         return True
-    if any(is_refused_certificate(link) for link in _chain(error)):
+    if any(is_refused_certificate(link) for link in chain(error)):
         return False
-    for link in _chain(error):
+    for link in chain(error):
         if isinstance(link, (ConnectionError, TimeoutError, http.client.HTTPException, socket.gaierror)) or is_tls(link):
             return True
         if isinstance(link, OSError) and link.errno in _TRANSIENT_ERRNO:
             return True
-        if _is_client_error(link, transient=True):
+        if is_client_error(link, "transient"):
             return True
-    return False
+    return is_garbled(error)
 
 
 def is_doubtful(error: BaseException) -> bool:
     """Whether a transient fault is more likely a wrong address or a server that never does better: not worth minutes."""
     if http_status(error) in _TRANSIENT_STATUS:
         return False
-    for link in _chain(error):
+    for link in chain(error):
         if isinstance(link, StrangeAnswer) or (is_tls(link) and not is_bad_line(link)):
             return True
         if isinstance(link, socket.gaierror) and link.errno == socket.EAI_NONAME:
             return True
-    return False
+    return is_garbled(error)
 
 
 def is_throttle(error: BaseException) -> bool:
@@ -145,12 +109,12 @@ def is_throttle(error: BaseException) -> bool:
 def is_timeout(error: BaseException) -> bool:
     """Whether the store stayed silent for too long."""
     # By name: every client has classes of its own for this, and not all of them are a builtin TimeoutError.
-    return any(isinstance(link, TimeoutError) or "Timeout" in type(link).__name__ for link in _chain(error))
+    return any(isinstance(link, TimeoutError) or "Timeout" in type(link).__name__ for link in chain(error))
 
 
 def retry_after_s(error: BaseException) -> float:
     """How long the store wants to be left alone, in seconds; 0 where it does not say, or says a date."""
-    for link in _chain(error):
+    for link in chain(error):
         response = getattr(link, "response", None)
         said = getattr(link, "retry_after", None)  # ours
         if isinstance(response, dict):  # botocore
@@ -221,7 +185,7 @@ def in_our_words(error: Exception, url: str, doing: str) -> StorageError | None:
         return PermissionDenied(f"{doing}: permission denied: {_one_line(error)}", url)
     if isinstance(error, OSError) and error.errno in _DISK_FULL_ERRNO:
         return PermanentStorageError(f"disk full while {doing}: {_one_line(error)}", url)
-    if isinstance(error, OSError) or status is not None or _is_client_error(error, transient=False):
+    if isinstance(error, OSError) or status is not None or is_client_error(error, "any"):
         return PermanentStorageError(f"{doing} failed: {_one_line(error)}", url)
     return None
 

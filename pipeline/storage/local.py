@@ -49,7 +49,12 @@ class LocalStore:
 
     def list_objects(self, path: str, recursive: bool) -> list[ObjectInfo]:
         """Files in the folder, in no order; none if there is no such folder."""
-        return list(_walk(path, recursive))
+        return [_object_info(entry.path, stat) for entry, stat in _walk(path, recursive) if stat is not None]
+
+    def dangling_links(self, path: str, recursive: bool) -> list[str]:
+        """Links in the folder to what is not there, in no order."""
+        found = _walk(path, recursive, links_only=True)
+        return [entry.path for entry, stat in found if stat is None and os.path.islink(entry.path)]  # noqa: PTH114
 
     def glob(self, pattern: str) -> list[str]:
         """Files and folders that match; `**` crosses folders."""
@@ -166,8 +171,13 @@ def _object_info(path: str, stat: os.stat_result) -> ObjectInfo:
     return ObjectInfo(url=path, size=stat.st_size, version=_version(stat))
 
 
-def _walk(path: str, recursive: bool) -> Iterator[ObjectInfo]:
-    """Every visible file of the folder, and below it."""
+def _walk(path: str, recursive: bool, links_only: bool = False) -> Iterator[tuple[os.DirEntry[str], os.stat_result | None]]:
+    """Every visible file (or link to one) of the folder, and below it; None for one that is not there.
+
+    Such a file was removed since the folder was read, or a link leads to nothing. A listing leaves out both: it tells what
+    can be read, and a stray link beside checkpoints or samples, which their own lists name, must not stop a run. Where a
+    file that is left out means data lost without a word, the caller asks for the dangling links as well.
+    """
     try:
         entries = list(os.scandir(path))
     except OSError as error:
@@ -179,12 +189,15 @@ def _walk(path: str, recursive: bool) -> Iterator[ObjectInfo]:
             continue
         if entry.is_dir():
             if recursive:
-                yield from _walk(entry.path, recursive)
+                yield from _walk(entry.path, recursive, links_only)
+            continue
+        if links_only and not entry.is_symlink():
             continue
         try:
-            yield _object_info(entry.path, entry.stat())
-        except FileNotFoundError:  # removed since the folder was read: not there is what it is
-            continue
+            stat = entry.stat()
+        except FileNotFoundError:
+            stat = None
+        yield entry, stat
 
 
 def _write_aside(path: str, data: bytes | bytearray | memoryview) -> str:

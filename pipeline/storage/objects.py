@@ -51,13 +51,32 @@ def list_objects(folder_url: str, recursive: bool = False) -> list[ObjectInfo]:
         recursive: Whether to list what is in subfolders too.
 
     Returns:
-        Files only; what killed writers left aside is not shown.
+        Files only; what killed writers left aside is not shown, nor a link to what is not there (`dangling_links`).
 
     Raises:
         StorageError: The store could not be asked.
     """
     store, url = _find(folder_url)
     return sorted(retrying("list_objects", url, lambda: store.list_objects(url, recursive)), key=lambda found: found.url)
+
+
+def dangling_links(folder_url: str, recursive: bool = False) -> list[str]:
+    """The links in a folder whose targets are not there, sorted: `list_objects` leaves them out.
+
+    They are what an unmounted disk or git-annex, before it fetched the content, leaves. For a caller whose input is
+    whatever lies in a folder; where another list names what belongs there, that list tells what is missing.
+
+    Args:
+        folder_url: The folder; only local ones have links.
+        recursive: Whether to look into subfolders too.
+
+    Raises:
+        StorageError: The file system refused.
+    """
+    store, url = _find(folder_url)
+    if not isinstance(store, LocalStore):
+        return []
+    return sorted(retrying("dangling_links", url, lambda: store.dangling_links(url, recursive)))
 
 
 def glob(pattern_url: str) -> list[str]:

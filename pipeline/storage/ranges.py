@@ -1,6 +1,5 @@
 """Ranged reads that go on at the byte reached: what came before a fault is kept, and the rest must be of the same version."""
 
-import time
 from contextlib import closing
 from dataclasses import replace
 from typing import Protocol
@@ -14,9 +13,6 @@ from pipeline.storage.urls import is_local
 
 SLOWEST_BYTES_PER_S = 100_000
 """A read may take the policy's time and as much more as its bytes take at this rate."""
-STALL_S = 20.0
-"""An attempt that brings less than `STALL_BYTES` in this time is given up for a new connection."""
-STALL_BYTES = 64 * 1024
 
 
 class NoRange(StrangeAnswer):
@@ -76,7 +72,6 @@ def fetch_range(
                 if version and answer.version != version:
                     raise changed(url, answer.version, version)
                 version = answer.version
-                stall = _Stall(reached)
                 while reached < len(view):
                     got = answer.readinto(view[reached:])
                     if not got:
@@ -84,7 +79,6 @@ def fetch_range(
                     reached += got
                     attempts.progressed()
                     strange = 0
-                    stall.check(reached)
         except NoRange as error:
             strange += 1
             if strange == 3:
@@ -95,18 +89,3 @@ def fetch_range(
     attempts.succeeded()
     count("read_bytes", "local" if is_local(url) else "remote", len(view))
     return view
-
-
-class _Stall:
-    """Notices a sender that keeps the connection alive with a byte now and then."""
-
-    def __init__(self, reached: int) -> None:
-        self._since, self._reached = time.monotonic(), reached
-
-    def check(self, reached: int) -> None:
-        now = time.monotonic()
-        if now - self._since < STALL_S:
-            return
-        if reached - self._reached < STALL_BYTES:
-            raise TimeoutError(f"got {reached - self._reached} bytes in {now - self._since:.0f} s")
-        self._since, self._reached = now, reached

@@ -10,14 +10,16 @@ from fsspec.core import url_to_fs
 from pipeline.errors import ConfigError, PermanentStorageError
 from pipeline.storage.faults import is_missing, is_name_taken, short_range
 from pipeline.storage.info import ObjectInfo
-from pipeline.storage.ranges import OpenRange
+from pipeline.storage.ranges import SLOWEST_BYTES_PER_S, OpenRange
+from pipeline.storage.s3_session import timely_session
 from pipeline.storage.urls import scheme_of
 from pipeline.storage.web_ranges import HttpClient, S3Client
 
 _CONNECT_TIMEOUT_S = 10
 _READ_TIMEOUT_S = 60
 RANGE_TIMEOUT_S = 20.0
-"""A range whose next bytes do not come in this time is asked for again: unlike a put, it is cheap to repeat."""
+"""A range whose next bytes, or a look (a header, a page of a listing) that does not come in this time is asked for again:
+unlike a put, it is cheap to repeat."""
 _S3_SCHEMES = frozenset({"s3", "s3a"})
 _HTTP_SCHEMES = frozenset({"http", "https"})
 # Stores whose fsspec file system makes an object visible whole, and has a create that fails where the name is taken.
@@ -103,16 +105,17 @@ class RemoteStore:
 
     def read_bytes(self, url: str) -> bytes:
         """The whole object, by one request."""
+        scheme = scheme_of(url)
+        if scheme in _HTTP_SCHEMES:
+            return _HTTP.read(url)
         fs, path = _open(url)
-        return fs.cat_file(path)
+        return _S3.read(fs, path) if scheme in _S3_SCHEMES else fs.cat_file(path)
 
     def open_range(self, url: str, start: int, end: int, version: str) -> OpenRange:
         """Asks for a range of one version of an object."""
         scheme = scheme_of(url)
         if scheme in _HTTP_SCHEMES:
-            body, headers = _HTTP.open_range(url, start, end)
-            body.version = _version(headers)
-            return body
+            return _HTTP.open_range(url, start, end, version, _version)
         fs, path = _open(url)
         if scheme in _S3_SCHEMES:
             return _S3.open_range(fs, path, url, start, end, version)
@@ -160,10 +163,11 @@ def _open(url: str) -> tuple[Any, str]:
     if scheme in _S3_SCHEMES:
         options = {
             "use_listings_cache": False,
-            "max_concurrency": 1,  # whole objects by one GET: ranges side by side could mix two versions
+            "max_concurrency": 1,  # parts of a put that is too large for one request go one by one: each is held in memory
             "config_kwargs": {
                 "connect_timeout": _CONNECT_TIMEOUT_S,
                 "read_timeout": _READ_TIMEOUT_S,
+                "http_session_cls": timely_session(RANGE_TIMEOUT_S, _READ_TIMEOUT_S, SLOWEST_BYTES_PER_S),
                 "max_pool_connections": 32,
                 "retries": {"total_max_attempts": 1, "mode": "standard"},  # this room retries, and counts
                 # Many S3 servers cannot do the newer checksums that botocore sends by default.
@@ -199,7 +203,8 @@ def _put_options(url: str) -> dict[str, Any]:
 def _http_timeout() -> Any:
     import aiohttp  # slow to load, and needed for http(s) alone
 
-    return aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_TIMEOUT_S, sock_read=_READ_TIMEOUT_S)
+    # A total, as no bodies are read this way that are larger than a page: it ends a header that drips, too.
+    return aiohttp.ClientTimeout(total=RANGE_TIMEOUT_S, sock_connect=_CONNECT_TIMEOUT_S)
 
 
 def _url_of(url: str, name: str) -> str:

@@ -1,5 +1,6 @@
 """Transient faults are tried again with exponential backoff and full jitter, within bounds, and counted."""
 
+import math
 import random
 import time
 from collections.abc import Callable
@@ -8,7 +9,7 @@ from typing import TypeVar
 
 from pipeline.errors import ConfigError, TransientStorageError
 from pipeline.storage.counts import count
-from pipeline.storage.faults import in_our_words, is_doubtful, is_throttle, is_timeout, retry_after_s
+from pipeline.storage.faults import StrangeAnswer, in_our_words, is_doubtful, is_throttle, is_timeout, retry_after_s
 from pipeline.storage.pace import Paces
 from pipeline.storage.urls import is_local
 
@@ -28,10 +29,13 @@ class RetryPolicy:
     """Upper end of any pause."""
     total_s: float = 120.0
     """No further attempt is started after this time since the first; the last one is started then."""
+    fewest_attempts: int = 3
+    """So many are made all the same: an attempt that hangs until it is given up must not use up the time of all others."""
 
     def __post_init__(self) -> None:
-        if self.doubtful_attempts < 1:
-            raise ConfigError(f"RetryPolicy.doubtful_attempts: got {self.doubtful_attempts}, expected at least 1")
+        for name in ("doubtful_attempts", "fewest_attempts"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"RetryPolicy.{name}: got {getattr(self, name)}, expected at least 1")
         for name in ("first_delay_s", "longest_delay_s", "total_s"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"RetryPolicy.{name}: got {getattr(self, name)}, expected at least 0")
@@ -68,7 +72,7 @@ class Attempts:
 
         Raises:
             TransientStorageError: The fault outlasted the policy.
-            PermanentStorageError: The store gave an answer that will not change.
+            PermanentStorageError: The store gave an answer that will not change, or did not while it was asked again.
             Exception: `error` itself, where it is no fault of a store or was raised on purpose.
         """
         self._made += 1
@@ -81,10 +85,13 @@ class Attempts:
             count("timeouts", self._operation)
         self._doubtful += is_doubtful(error)
         elapsed_s = time.monotonic() - self._started
-        left_s = self._policy.total_s - elapsed_s
+        is_early = self._made < self._policy.fewest_attempts
+        left_s = math.inf if is_early else self._policy.total_s - elapsed_s
         pause_s = self._pause_s(error, left_s)
         self._in_vain += 1
         if self._doubtful >= self._policy.doubtful_attempts or left_s <= 0 or pause_s > left_s:
+            if isinstance(error, StrangeAnswer) and error.lasting is not None:
+                raise error.lasting from error
             problem = f"{ours.problem}; gave up after {self._made} attempts in {elapsed_s:.1f} s"
             raise TransientStorageError(problem, self._url) from error
         count("retries", self._operation)

@@ -1,20 +1,21 @@
-"""Byte ranges over HTTP: from S3 through botocore, from web servers through urllib3, the client under it.
+"""Byte ranges and whole objects over HTTP: from S3 through botocore, from web servers through urllib3, the client under it.
 
-Both are one connection a range, read as it comes. In CPU time a gigabyte this costs what pyarrow's S3 client costs, and unlike
-that client it can ask for one version of the object (If-Match), tells what it met, and leaves retries to this room.
+Both are one connection a request, read as it comes. In CPU time a gigabyte this costs what pyarrow's S3 client costs, and
+unlike that client it can ask for one version of the object (If-Match), tells what it met, and leaves retries to this room.
 """
 
-import re
 import threading
+from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
-from pipeline.errors import PermanentStorageError
-from pipeline.storage.faults import StrangeAnswer, changed, http_status, short_range
-from pipeline.storage.ranges import NoRange
+from pipeline.storage.faults import StrangeAnswer, changed, http_status
+from pipeline.storage.range_answers import check_range, refuse_encoded
+from pipeline.storage.stalls import watched
 
 READ_BYTES = 1024 * 1024  # at most so much with one call: a socket seldom has more
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 _POOLED_CONNECTIONS = 32
+Headers = dict[str, str]
 
 
 class HttpStatusError(OSError):
@@ -60,44 +61,6 @@ class WebRange:
             self._raw.close()
 
 
-def check_range(url: str, start: int, end: int, status: int, content_range: str, length: str) -> None:
-    """Refuses an answer that is not the range asked for.
-
-    Args:
-        url: The object.
-        start: First byte asked for.
-        end: One past the last byte asked for.
-        status: 200 or 206.
-        content_range: The answer's Content-Range.
-        length: The answer's Content-Length.
-
-    Raises:
-        PermanentStorageError: The object is too short.
-        NoRange: The answer is no range.
-        StrangeAnswer: The answer is to another question; asking again may help.
-    """
-    if status != 206:
-        if start == 0 and not (length.isdigit() and int(length) < end):
-            return  # the whole object begins with what is wanted
-        raise NoRange(f"got {length or 'unknown'} bytes, expected {end - start} of [{start}, {end}): no range was sent")
-    if not content_range:
-        return  # against the standard, but seen; a body that is too short is noticed anyhow
-    found = _CONTENT_RANGE.fullmatch(content_range.strip())
-    if found is None or int(found[1]) != start:
-        raise StrangeAnswer(f"got Content-Range {content_range!r}, expected bytes {start}-{end - 1}")
-    if found[3] != "*" and int(found[3]) < end:
-        raise short_range(url, int(found[3]), end)
-
-
-def _refuse_encoded(url: str, encoding: str) -> None:
-    """A range of compressed bytes is no range of the object; on S3 the same header only tells of what was stored."""
-    if encoding.strip().lower() not in ("", "identity"):
-        raise PermanentStorageError(
-            f"read_range: got Content-Encoding {encoding}, expected the object's own bytes, which a server sends uncompressed",
-            url,
-        )
-
-
 class S3Client:
     """botocore's client with the settings of an s3fs file system, made at the first use in a process.
 
@@ -122,14 +85,11 @@ class S3Client:
             end: One past the last byte.
             version: ETag without quotes; empty for any.
         """
-        bucket, key, object_version = fs.split_path(path)
-        asked: dict[str, Any] = {"Bucket": bucket, "Key": key, "Range": f"bytes={start}-{end - 1}"}
+        asked = {"Range": f"bytes={start}-{end - 1}"}
         if version:
             asked["IfMatch"] = f'"{version}"'
-        if object_version:
-            asked["VersionId"] = object_version
         try:
-            answer = self._client(fs).get_object(**asked, **fs.req_kw)
+            answer = self._get(fs, path, asked)
         except Exception as error:
             if http_status(error) == 412:
                 raise changed(url, "", version) from error
@@ -143,6 +103,24 @@ class S3Client:
             body.close()
             raise
         return body
+
+    def read(self, fs: Any, path: str) -> bytes:
+        """The whole object, by one request.
+
+        Args:
+            fs: The s3fs file system.
+            path: The object in it.
+        """
+        with closing(self._get(fs, path, {})["Body"]) as body:
+            if body._raw_stream.length_remaining is None and not body._raw_stream.chunked:
+                raise StrangeAnswer("got no Content-Length, expected one: a part would pass for the whole")
+            return body.read()
+
+    def _get(self, fs: Any, path: str, asked: dict[str, str]) -> dict[str, Any]:
+        bucket, key, object_version = fs.split_path(path)
+        if object_version:
+            asked = {**asked, "VersionId": object_version}
+        return self._client(fs).get_object(Bucket=bucket, Key=key, **asked, **fs.req_kw)
 
     def _client(self, fs: Any) -> Any:
         with self._lock:
@@ -158,12 +136,16 @@ def _make_client(fs: Any, timeouts: dict[str, float]) -> Any:
     from botocore.config import Config
 
     config = {**fs.config_kwargs, **timeouts, "max_pool_connections": _POOLED_CONNECTIONS}
+    config.pop("http_session_cls", None)  # aiobotocore's alone
     keys = {"aws_access_key_id": fs.key, "aws_secret_access_key": fs.secret, "aws_session_token": fs.token}
     if fs.anon:
         config["signature_version"], keys = UNSIGNED, {}
     options = {"use_ssl": fs.use_ssl, "endpoint_url": fs.endpoint_url, **keys}
     given = {name: value for name, value in options.items() if value is not None} | fs.client_kwargs
-    return botocore.session.Session(**fs.kwargs).create_client("s3", config=Config(**config), **given)
+    client = botocore.session.Session(**fs.kwargs).create_client("s3", config=Config(**config), **given)
+    pools = client._endpoint.http_session._pool_classes_by_scheme  # no public way in; proxies' pools share it
+    pools.update(watched(pools))
+    return client
 
 
 class HttpClient:
@@ -179,27 +161,59 @@ class HttpClient:
         self._lock = threading.Lock()
         self._pool: Any = None
 
-    def open_range(self, url: str, start: int, end: int) -> tuple[WebRange, dict[str, str]]:
-        """Asks for a range of an object; returns it with the answer's headers, whose names are in lower case."""
-        from urllib3 import Retry, make_headers
-        from urllib3.util import parse_url
+    def open_range(self, url: str, start: int, end: int, version: str, version_of: Callable[[Headers], str]) -> WebRange:
+        """Asks for a range of one version of an object.
 
-        user = parse_url(url).auth
-        headers = {"Range": f"bytes={start}-{end - 1}", "Accept-Encoding": "identity"}
-        headers |= make_headers(basic_auth=user) if user else {}
-        redirects = Retry(total=None, connect=0, read=0, status=0, other=0, redirect=10)
-        raw = self._connections().request("GET", url, headers=headers, preload_content=False, retries=redirects)
-        found = {name.lower(): value for name, value in raw.headers.items()}
-        body = WebRange(raw, "")
+        Args:
+            url: The object.
+            start: First byte.
+            end: One past the last byte.
+            version: The version that is wanted; empty for any.
+            version_of: Tells the version from an answer's headers, whose names are in lower case.
+        """
+        raw, found = self._get(url, {"Range": f"bytes={start}-{end - 1}"}, (200, 206))
+        body = WebRange(raw, version_of(found))
         try:
-            if raw.status not in (200, 206):
-                raise HttpStatusError(raw.status, raw.reason or "", found.get("retry-after", ""))
-            _refuse_encoded(url, found.get("content-encoding", ""))
+            if version and body.version != version:
+                raise changed(url, body.version, version)  # before another length is looked at, which it explains
+            refuse_encoded(url, found.get("content-encoding", ""))
             check_range(url, start, end, raw.status, found.get("content-range", ""), found.get("content-length", ""))
         except Exception:
             body.close()
             raise
-        return body, found
+        return body
+
+    def read(self, url: str) -> bytes:
+        """The whole object, by one request; decoded where the server encodes it although it was not asked to."""
+        raw, found = self._get(url, {}, (200, 203))
+        with closing(raw):
+            is_torn = raw._original_response.headers.defects  # a line that is none: urllib3 takes the lines before it
+            length = found.get("content-length", "a torn header" if is_torn else "")
+            if length and raw.length_remaining is None and not raw.chunked:  # how much is missing would go unnoticed
+                raise StrangeAnswer(f"got Content-Length {length!r}, expected a number of bytes")
+            if found.get("content-encoding", "").strip().lower() not in ("gzip", "deflate"):
+                refuse_encoded(url, found.get("content-encoding", ""))
+            return raw.read(decode_content=True)
+
+    def _get(self, url: str, headers: Headers, good: tuple[int, ...]) -> tuple[Any, Headers]:
+        """The answer, whose body is still to come, and its headers; redirects are followed.
+
+        Raises:
+            HttpStatusError: The status is none of the `good` ones.
+        """
+        from urllib3 import Retry, make_headers
+        from urllib3.util import parse_url
+
+        user = parse_url(url).auth
+        headers = {"Accept-Encoding": "identity"} | headers
+        headers |= make_headers(basic_auth=user) if user else {}
+        redirects = Retry(total=None, connect=0, read=0, status=0, other=0, redirect=10)
+        raw = self._connections().request("GET", url, headers=headers, preload_content=False, retries=redirects)
+        found = {name.lower(): value for name, value in raw.headers.items()}
+        if raw.status not in good:
+            raw.close()
+            raise HttpStatusError(raw.status, raw.reason or "", found.get("retry-after", ""))
+        return raw, found
 
     def _connections(self) -> Any:
         import urllib3
@@ -208,5 +222,7 @@ class HttpClient:
             if self._pool is None:
                 connect_s, read_s = self._timeouts
                 timeout = urllib3.Timeout(connect=connect_s, read=read_s)
-                self._pool = urllib3.PoolManager(num_pools=64, maxsize=_POOLED_CONNECTIONS, timeout=timeout)
+                pool = urllib3.PoolManager(num_pools=64, maxsize=_POOLED_CONNECTIONS, timeout=timeout)
+                pool.pool_classes_by_scheme = watched(pool.pool_classes_by_scheme)
+                self._pool = pool
             return self._pool

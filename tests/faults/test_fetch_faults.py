@@ -9,7 +9,7 @@ from flaky import FlakyServer
 
 from pipeline import storage
 from pipeline.errors import PermanentStorageError, TransientStorageError
-from pipeline.storage import ranges, remote, retry, web_ranges
+from pipeline.storage import ranges, remote, retry, stalls, web_ranges
 from pipeline.storage.pace import Paces
 
 SIZE = 3_000_000
@@ -37,7 +37,7 @@ def in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retry, "paces", Paces(time.monotonic))
     monkeypatch.setattr(remote, "_HTTP", web_ranges.HttpClient(1.0, 1.0))
     monkeypatch.setattr(remote, "_S3", web_ranges.S3Client(1.0, 1.0))
-    monkeypatch.setattr(ranges, "STALL_S", 1.5)
+    monkeypatch.setattr(stalls, "STALL_S", 1.5)
 
 
 FAULTS = [

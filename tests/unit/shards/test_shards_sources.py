@@ -128,6 +128,16 @@ def test_the_content_decides_what_an_image_is_packed_as(pictures: Path) -> None:
     assert found["dog/really_a_jpeg.png"].extension == "jpg"
 
 
+@pytest.mark.parametrize("name", ["cat/2.png", "elk"])
+def test_a_link_to_images_that_are_not_there_is_refused(pictures: Path, name: str) -> None:
+    (pictures / ".hidden").symlink_to("/nowhere")
+    (pictures / "README.md").symlink_to("/nowhere")
+    assert open_source(str(pictures)).num_images == 6
+    (pictures / name).symlink_to("/nowhere")
+    with pytest.raises(ConfigError, match=rf"got the folder .*pictures, but there is no {name}, which is a link to what"):
+        open_source(str(pictures))
+
+
 def test_images_beside_class_folders_are_refused(pictures: Path) -> None:
     (pictures / "loose.png").write_bytes((pictures / "cat" / "1.png").read_bytes())
     with pytest.raises(ConfigError, match=r"1 images beside class folders \(loose\.png beside ant/\)"):

@@ -125,6 +125,10 @@ def _setup(folder: Path, name: str) -> str:
         (folder / "empty").mkdir()
         (folder / "empty" / "notes.md").write_text("no shards")
         return f"{folder}/empty"
+    if name == "dangling":
+        (folder / "train-003.tar").symlink_to("/nowhere/train-003.tar")
+        (folder / "train-004.tar").symlink_to("/nowhere/train-004.tar")
+        return str(folder)
     if name == "half packed":
         (folder / "packing.json").write_text("{}")
         return str(folder)
@@ -159,6 +163,7 @@ def _setup(folder: Path, name: str) -> str:
         ("train-{000..001.tar", "unbalanced braces"),
         ("train-{000,000}.tar", r"train-000\.tar more than once"),
         ("empty folder", r"empty with 1 files and no \.tar"),
+        ("dangling", r"but there is no .*train-003\.tar \(and 1 more\), which is a link to what is not there; expected"),
         ("half packed", "packing is unfinished"),
         ("compressed", r"compressed shard .*a\.tar\.gz"),
         ("empty list", r"list\.txt, which names no shards"),
@@ -171,6 +176,13 @@ def test_what_cannot_be_used_is_refused_in_one_line(shard_folder: Path, name: st
     with pytest.raises(ConfigError, match=problem) as caught:
         expand_shards(_setup(shard_folder, name))
     assert "\n" not in str(caught.value)
+
+
+def test_a_dangling_link_that_is_no_shard_is_no_matter_and_one_whose_target_is_there_is_a_shard(shard_folder: Path) -> None:
+    (shard_folder / "notes.md").symlink_to("/nowhere/notes.md")
+    (shard_folder / "train-002.tar").rename(shard_folder / "content")
+    (shard_folder / "train-002.tar").symlink_to("content")
+    assert _names(expand_shards(str(shard_folder))) == ALL
 
 
 def test_an_index_that_is_none_is_refused(shard_folder: Path) -> None:

@@ -56,7 +56,7 @@ def test_read_range_returns_exactly_the_range(root: str, start: int, end: int):
 
 
 @pytest.mark.parametrize(("start", "end"), [(0, 11), (9, 12), (10, 11), (20, 30)])
-def test_a_range_past_the_end_is_an_error(root: str, start: int, end: int):
+def test_a_range_past_the_end_is_an_error(root: str, pauses: list[float], start: int, end: int):
     url = storage.join(root, "object")
     storage.put_once(url, b"0123456789")
     with pytest.raises(PermanentStorageError, match="read_range"):

@@ -122,6 +122,22 @@ def test_only_what_storage_left_aside_is_hidden(tmp_path: Path):
     ]
 
 
+def test_a_link_to_what_is_not_there_is_not_listed_but_told(tmp_path: Path):
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "file").write_bytes(b"x")
+    (tmp_path / "link").symlink_to("file")
+    (tmp_path / "dangling").symlink_to("/nowhere/file")
+    (tmp_path / "deep" / "dangling").symlink_to("nothing")
+    assert [found.url for found in storage.list_objects(str(tmp_path), recursive=True)] == [
+        f"{tmp_path}/file",
+        f"{tmp_path}/link",
+    ]
+    assert storage.dangling_links(str(tmp_path)) == [f"{tmp_path}/dangling"]
+    assert storage.dangling_links(str(tmp_path), recursive=True) == [f"{tmp_path}/dangling", f"{tmp_path}/deep/dangling"]
+    assert storage.dangling_links(f"{tmp_path}/none") == []
+    assert storage.dangling_links("memory://none") == []
+
+
 def test_the_data_is_on_the_disk_before_its_name_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     events: list[str] = []
     fsync, link, replace = os.fsync, os.link, os.replace

@@ -81,12 +81,23 @@ def test_only_doubtful_attempts_since_the_last_progress_count(pauses: list[float
 
 
 def test_the_total_time_is_bounded(pauses: list[float]):
-    policy = storage.RetryPolicy(first_delay_s=0.0, total_s=0.0)
+    policy = storage.RetryPolicy(first_delay_s=0.0, total_s=0.0, fewest_attempts=1)
     with pytest.raises(TransientStorageError, match="gave up after 1 attempts"):
         retrying("read_bytes", "x", lambda: raising(ConnectionResetError()), policy)
 
 
-@pytest.mark.parametrize(("field", "value"), [("doubtful_attempts", 0), ("first_delay_s", -1.0), ("total_s", -0.1)])
+def test_three_attempts_are_made_however_long_they_take(pauses: list[float]):
+    def hang() -> None:
+        pauses.append(200.0)  # which moves the clock on
+        raise TimeoutError
+
+    with pytest.raises(TransientStorageError, match=r"gave up after 3 attempts in 60\d\.\d s"):
+        retrying("read_range", "/local", hang)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("doubtful_attempts", 0), ("fewest_attempts", 0), ("first_delay_s", -1.0), ("total_s", -0.1)]
+)
 def test_a_policy_that_cannot_work_is_refused(field: str, value: float):
     with pytest.raises(ConfigError, match=f"RetryPolicy.{field}: got {value}"):
         storage.RetryPolicy(**{field: value})  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from pipeline import storage
-from pipeline.errors import PermanentStorageError, PermissionDenied
+from pipeline.errors import PermanentStorageError, PermissionDenied, TransientStorageError
 
 
 @pytest.fixture
@@ -38,7 +38,9 @@ def web() -> Iterator[tuple[str, list[str]]]:
             if fault.startswith("encode "):
                 data = gzip.compress(data)
                 self.send_header("Content-Encoding", fault.removeprefix("encode "))
-            self.send_header("Content-Length", str(len(data)))
+            if fault.startswith("range "):
+                self.send_header("Content-Range", fault.removeprefix("range "))
+            self.send_header("Content-Length", fault.removeprefix("length ") if "length" in fault else str(len(data)))
             self.send_header("ETag", '"v1"')
             self.end_headers()
             if self.command == "GET":
@@ -110,3 +112,62 @@ def test_answers_without_a_range_are_no_matter_while_the_read_moves_on(web: tupl
     faults.extend(["ignore range", "ignore range", "cut body"] * 5)
     assert storage.read_range(f"{url}/object", 10, 50) == b"0123456789" * 4
     assert faults == []
+
+
+def test_the_unit_of_a_range_has_no_case(web: tuple[str, list[str]], pauses: list[float]):
+    url, faults = web
+    for unit in ("bytes", "Bytes", "BYTES"):
+        faults.append(f"range {unit} 10-19/100")
+        assert storage.read_range(f"{url}/object", 10, 20) == b"0123456789"
+    assert pauses == []
+
+
+@pytest.mark.parametrize("answer", ["range bytes 10-19/15", "range bytes 11-20/100", "range bytes=10-19/100", "length 12, 13"])
+def test_a_strange_answer_or_seven_are_asked_again(web: tuple[str, list[str]], pauses: list[float], answer: str):
+    url, faults = web
+    for times in (1, 7):
+        faults.extend([answer] * times)
+        assert storage.read_range(f"{url}/object", 10, 20) == b"0123456789"
+    assert len(pauses) == 8
+
+
+def test_a_total_that_stays_too_small_is_an_object_too_short(web: tuple[str, list[str]], pauses: list[float]):
+    url, faults = web
+    faults.extend(["range bytes 10-19/15"] * 8)
+    with pytest.raises(
+        PermanentStorageError, match=r"read_range: the object ends at byte 15, expected at least 20 bytes .*/object"
+    ):
+        storage.read_range(f"{url}/object", 10, 20)
+    assert len(pauses) == 7
+
+
+def test_another_version_is_named_before_another_length(web: tuple[str, list[str]], pauses: list[float]):
+    url, faults = web
+    faults.append("range bytes 10-19/15")
+    with pytest.raises(PermanentStorageError, match="the object changed: got version v1, expected v0"):
+        storage.read_range(f"{url}/object", 10, 20, version="v0")
+    assert pauses == []
+
+
+@pytest.mark.parametrize("length", ["12, 13", "some"])
+def test_a_length_that_is_none_is_asked_for_again(web: tuple[str, list[str]], pauses: list[float], length: str):
+    url, faults = web
+    faults.extend([f"length {length}"] * 2)
+    assert storage.read_bytes(f"{url}/object") == b"0123456789" * 10
+    faults.extend([f"length {length}"] * 4)  # HEAD and then GET
+    assert storage.info(f"{url}/object").size == 100
+    assert len(pauses) == 4
+    faults.extend([f"length {length}"] * 16)
+    with pytest.raises(TransientStorageError, match="gave up after 8 attempts"):
+        storage.read_bytes(f"{url}/object")
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "GZIP", "br"])
+def test_a_whole_object_that_was_compressed_on_its_way_is_unpacked_or_refused(web: tuple[str, list[str]], encoding: str):
+    url, faults = web
+    faults.append(f"encode {encoding}")
+    if encoding == "br":
+        with pytest.raises(PermanentStorageError, match="got Content-Encoding br"):
+            storage.read_bytes(f"{url}/object")
+    else:
+        assert storage.read_bytes(f"{url}/object") == b"0123456789" * 10

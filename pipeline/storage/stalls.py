@@ -1,0 +1,83 @@
+"""The least a sender must do: one that keeps a connection alive with a byte now and then is given up for a new one.
+
+The rule holds for whole answers, header included, and below the clients: what they read without asking (headers, the bodies
+of redirects and of errors) would otherwise last as long as the sender likes, as a socket's timeout only ends silence.
+"""
+
+import http.client
+import io
+import time
+from collections.abc import Mapping
+from typing import Any
+
+STALL_S = 20.0
+"""An answer that brings less than `STALL_BYTES` in this time is given up; a header must end within it, however long."""
+STALL_BYTES = 64 * 1024
+
+
+class _WatchedSocket(io.RawIOBase):
+    """A socket's file that raises TimeoutError where its sender stalls; one clock a read, which brings many bytes.
+
+    Args:
+        raw: The unbuffered file of the socket.
+    """
+
+    def __init__(self, raw: io.RawIOBase) -> None:
+        self._raw = raw
+        self.begin()
+
+    def begin(self) -> None:
+        """Begins to count anew."""
+        self._since, self._got = time.monotonic(), 0
+
+    def readinto(self, buffer: Any, /) -> int | None:
+        """As the socket's file; looks back before it reads, so that nothing that came is lost."""
+        now = time.monotonic()
+        if now - self._since >= STALL_S:
+            if self._got < STALL_BYTES:
+                raise TimeoutError(f"got {self._got} bytes in {now - self._since:.0f} s")
+            self._since, self._got = now, 0
+        got = self._raw.readinto(buffer)  # pyright: ignore[reportAttributeAccessIssue] (typeshed leaves it out)
+        self._got += got or 0
+        return got
+
+    def readable(self) -> bool:
+        """True."""
+        return True
+
+    def fileno(self) -> int:
+        """The socket's."""
+        return self._raw.fileno()
+
+    def close(self) -> None:
+        """Closes the socket's file, too."""
+        self._raw.close()
+        super().close()
+
+
+class _WatchedAnswer(http.client.HTTPResponse):
+    """An answer whose header, and then whose body, must not stall."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._socket = _WatchedSocket(self.fp.detach())
+        self.fp = io.BufferedReader(self._socket)
+
+    def begin(self) -> None:
+        """Reads the header; the body's time begins after it."""
+        super().begin()
+        self._socket.begin()
+
+
+def watched(pools: Mapping[str, Any]) -> dict[str, Any]:
+    """The same classes of urllib3's connection pools, with connections whose answers must not stall.
+
+    Args:
+        pools: By scheme; urllib3's own, or those that another client derived from them.
+    """
+
+    def derived(pool: Any) -> Any:
+        connection = type(pool.ConnectionCls.__name__, (pool.ConnectionCls,), {"response_class": _WatchedAnswer})
+        return type(pool.__name__, (pool,), {"ConnectionCls": connection})
+
+    return {scheme: derived(pool) for scheme, pool in pools.items()}
