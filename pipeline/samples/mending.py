@@ -5,16 +5,16 @@ from collections.abc import Callable, Mapping
 from pipeline import storage
 from pipeline.errors import CorruptDataError, PermanentStorageError, ResumeMismatch
 from pipeline.samples.card import CARD_NAME
+from pipeline.samples.commits import readable_commits
 from pipeline.samples.contact_sheet import SHEET_NAME
 from pipeline.samples.ledger import PartRecord, commit_name, in_order, parse_commit_name, parse_part_name, part_digest
 from pipeline.samples.manifest import load_manifest
 from pipeline.samples.origin import load_origin
+from pipeline.samples.quarantine import kept_aside, moved_aside
 from pipeline.samples.run_spec import run_url
 from pipeline.samples.sample_set import INDEX_NAMES, SHARD_INDEX_NAME, SampleSet
 from pipeline.samples.seal import is_sealed
 from pipeline.samples.uncommitted import uncommitted_files, uncommitted_record
-
-_QUARANTINE = "quarantine"
 
 
 def set_damaged_aside(url: str) -> list[str]:
@@ -127,31 +127,8 @@ def mend_published(url: str, *, was_published: bool) -> list[str]:
     samples.publish(rows)
     for name in (CARD_NAME, SHEET_NAME):  # somebody may have written something of his own
         if before[name] and before[name] != _content(names[name]):
-            storage.put_replace(storage.join(url, _QUARANTINE, name), before[name])
+            kept_aside(url, name, before[name])
     return [f"{name}: made anew from the ledger" for name, found in names.items() if _content(found) != before[name]]
-
-
-def readable_commits(url: str) -> list[PartRecord]:
-    """The commits whose names can be read, in the order of their names."""
-    records = []
-    for found in storage.list_objects(storage.join(url, "commits")):
-        try:
-            records.append(parse_commit_name(found.url.rpartition("/")[2], found.url))
-        except CorruptDataError:
-            continue
-    return records
-
-
-def moved_aside(url: str, name: str) -> str:
-    """Moves an object of a set to `quarantine/`; returns a line that says so.
-
-    Raises:
-        StorageError: The store could not be read or written.
-    """
-    source = storage.join(url, name)
-    storage.put_replace(storage.join(url, _QUARANTINE, name), storage.read_bytes(source))
-    storage.remove_tree(source)
-    return f"{name}: moved to {_QUARANTINE}/"
 
 
 def _belongs_beyond(samples: SampleSet, name: str, beyond: int | None) -> bool:
