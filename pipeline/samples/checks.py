@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from pipeline import storage
 from pipeline.errors import CommitConflict, CorruptDataError, PermanentStorageError
 from pipeline.samples.findings import Findings
+from pipeline.samples.goals import GOALS_NAME, goals_of
 from pipeline.samples.ledger import PartRecord, PartSuffix, commit_name, gaps, in_order, parse_commit_name, parse_part_name
 from pipeline.samples.manifest import load_manifest, manifest_url
 from pipeline.samples.origin import load_origin
 from pipeline.samples.run_spec import parse_spec, run_url
-from pipeline.samples.sample_set import INDEX_NAMES, SHARD_INDEX_NAME, SampleSet
-from pipeline.samples.tar_part import is_index_of
+from pipeline.samples.tar_part import INDEX_NAMES, SHARD_INDEX_NAME, is_index_of
 from pipeline.samples.uncommitted import uncommitted_record
 
 
@@ -88,13 +88,12 @@ def _note_gaps(num_samples: int, records: list[PartRecord], findings: Findings) 
         findings.add(f"commits: got no part for rows {gap.first}..{gap.first + gap.rows - 1} of a published set")
 
 
-def check_goal(url: str, findings: Findings) -> int | None:
-    """How many rows an unfinished set is to have, or None."""
-    try:
-        return SampleSet(url).goal()
-    except CorruptDataError as error:
-        findings.add(f"goals: {error}")
-        return None
+def check_goals(url: str, findings: Findings) -> list[int]:
+    """The numbers of rows that were asked for, in order."""
+    goals = goals_of(url)
+    for name, size in goals.strange.items():
+        findings.add(f"{GOALS_NAME}/{name}: got a file of {size} bytes, expected only empty ones named by numbers of samples")
+    return goals.numbers
 
 
 def check_files(

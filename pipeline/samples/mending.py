@@ -4,16 +4,17 @@ from collections.abc import Callable, Mapping
 
 from pipeline import storage
 from pipeline.errors import CorruptDataError, PermanentStorageError, ResumeMismatch
-from pipeline.samples.card import CARD_NAME
 from pipeline.samples.commits import readable_commits
-from pipeline.samples.contact_sheet import SHEET_NAME
+from pipeline.samples.for_people import FOR_PEOPLE
+from pipeline.samples.goals import goals_of
 from pipeline.samples.ledger import PartRecord, commit_name, in_order, parse_commit_name, parse_part_name, part_digest
 from pipeline.samples.manifest import load_manifest
 from pipeline.samples.origin import load_origin
-from pipeline.samples.quarantine import kept_aside, moved_aside
+from pipeline.samples.quarantine import moved_aside
 from pipeline.samples.run_spec import run_url
-from pipeline.samples.sample_set import INDEX_NAMES, SHARD_INDEX_NAME, SampleSet
+from pipeline.samples.sample_set import SampleSet
 from pipeline.samples.seal import is_sealed
+from pipeline.samples.tar_part import INDEX_NAMES, SHARD_INDEX_NAME
 from pipeline.samples.uncommitted import uncommitted_files, uncommitted_record
 
 
@@ -110,24 +111,20 @@ def mend_published(url: str, *, was_published: bool) -> list[str]:
 
     Raises:
         ResumeMismatch: The ledger has gaps, or the manifest is lost and nobody asked for as many rows as are committed.
-        CorruptDataError: A goal is damaged.
         StorageError: The store could not be read or written.
     """
     samples = SampleSet(url)
     records = samples.committed()
     if not was_published or not records:
         return []
-    names = {name: storage.join(url, name) for name in ("manifest.json", CARD_NAME, SHEET_NAME)}
+    names = {name: storage.join(url, name) for name in ("manifest.json", *FOR_PEOPLE)}
     if records[0].suffix == "tar":
         names[f"data/{SHARD_INDEX_NAME}"] = storage.join(samples.data_url, SHARD_INDEX_NAME)
-    rows, goals = records[-1].last + 1, samples.goals()
+    rows, goals = records[-1].last + 1, goals_of(url).numbers
     if not _manifest_parts(url) and goals and rows not in goals:
         raise ResumeMismatch(f"got {rows} rows committed, expected as many as a job was to make: {goals} ({url})")
     before = {name: _content(found) for name, found in names.items()}
     samples.publish(rows)
-    for name in (CARD_NAME, SHEET_NAME):  # somebody may have written something of his own
-        if before[name] and before[name] != _content(names[name]):
-            kept_aside(url, name, before[name])
     return [f"{name}: made anew from the ledger" for name, found in names.items() if _content(found) != before[name]]
 
 
