@@ -334,3 +334,21 @@ def test_a_card_of_somebodys_own_is_kept_when_the_manifest_is_made_anew(damaged:
     assert mended(damaged).failed == ()
     assert (damaged / "quarantine" / "README.md").read_text() == "mine"
     assert not (damaged / "quarantine" / "contact-sheet.png").exists()
+
+
+@pytest.mark.parametrize("wrong", [b"1e905", b"NaN", b'"\\ud800"', b"-1e-05e"])
+def test_a_number_that_json_cannot_hold_is_damage_to_run_json(tmp_path: Path, wrong: bytes) -> None:
+    """One flipped bit makes 1e905 of 1e-05, which Python reads as an infinite number."""
+    spec = {**SPEC, "weights": [1e-05, 1.0]}
+    samples = SampleSet(str(tmp_path))
+    samples.open(spec, num_samples=5)
+    commit(samples, 0, 5, "parquet", spec)
+    samples.publish(5)
+    whole = content(tmp_path)
+    run = tmp_path / "run.json"
+    run.write_bytes(whole["run.json"].replace(b"1e-05", wrong))
+    problems = verify(str(tmp_path)).problems
+    assert [problem for problem in problems if problem.startswith("run.json: got no JSON: ") and str(run) in problem]
+    assert mended(tmp_path).failed == ()
+    assert content(tmp_path) == whole
+    assert verify(str(tmp_path)).ok
