@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pipeline import storage
 from pipeline.errors import CommitConflict, CorruptDataError, PermanentStorageError
 from pipeline.samples.findings import Findings
+from pipeline.samples.for_people import damage_for_people, made_for_people
 from pipeline.samples.goals import GOALS_NAME, goals_of
 from pipeline.samples.ledger import PartRecord, PartSuffix, commit_name, gaps, in_order, parse_commit_name, parse_part_name
 from pipeline.samples.manifest import load_manifest, manifest_url
@@ -133,6 +134,18 @@ def check_shard_index(url: str, records: list[PartRecord], finished: bool, findi
     shards = len(records) if finished else data.count(b'"url"')
     if not any(is_index_of(data, known) for known in (records[:shards], _listed(url))):
         findings.add(f"{where}: got {len(data)} bytes that are not the index of the shards, expected that of the manifest")
+
+
+def check_for_people(url: str, spec: Mapping[str, object] | None, findings: Findings) -> None:
+    """Notes damage to the card and the contact sheet of a published set; reads its first part."""
+    if not storage.exists(manifest_url(url)):
+        return
+    try:
+        made = None if spec is None else made_for_people(url, load_manifest(url), spec)
+    except (CorruptDataError, PermanentStorageError):  # of the manifest or the first part, which others note
+        made = None
+    for name, problem in damage_for_people(url, made).items():
+        findings.add(f"{name}: {problem}")
 
 
 def _listed(url: str) -> tuple[PartRecord, ...]:

@@ -6,7 +6,7 @@ from pipeline import storage
 from pipeline.errors import CorruptDataError, PermanentStorageError, ResumeMismatch
 from pipeline.samples.commits import readable_commits
 from pipeline.samples.for_people import FOR_PEOPLE
-from pipeline.samples.goals import goals_of
+from pipeline.samples.goals import GOALS_NAME, goal_name, goals_of
 from pipeline.samples.ledger import PartRecord, commit_name, in_order, parse_commit_name, parse_part_name, part_digest
 from pipeline.samples.manifest import load_manifest
 from pipeline.samples.origin import load_origin
@@ -52,6 +52,27 @@ def mend_origin(url: str) -> list[str]:
         return []
     except CorruptDataError:
         return [f"{moved_aside(url, 'origin.json')}; the next generate job looks for the checkpoint anew and writes it"]
+
+
+def mend_goals(url: str, check: Callable[[], None] = lambda: None) -> list[str]:
+    """Moves files that are no goals aside, and puts goals that had bytes in them anew; returns what was done, in lines.
+
+    Args:
+        url: The set's folder.
+        check: Called before anything is put or moved; raises where another job took the folder over.
+
+    Raises:
+        CommitConflict: From `check`.
+        StorageError: The store could not be read or written.
+    """
+    done: list[str] = []
+    goals = goals_of(url)
+    for name in goals.strange:
+        check()
+        done.append(moved_aside(url, f"{GOALS_NAME}/{name}"))
+    for number in goals.numbers:
+        storage.put_once(storage.join(url, GOALS_NAME, goal_name(number)), b"")
+    return done
 
 
 def mend_ledger(url: str, check: Callable[[], None] = lambda: None) -> list[str]:

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Sequence
 
 from pipeline import storage
-from pipeline.samples.for_people import FOR_PEOPLE, lost_for_people, put_for_people
+from pipeline.samples.for_people import FOR_PEOPLE, damage_for_people, put_for_people
 from pipeline.samples.ledger import PartRecord
 from pipeline.samples.manifest import Manifest, manifest_url
 from pipeline.samples.run_spec import parse_spec, run_url
@@ -32,8 +32,8 @@ def publish_parts(url: str, num_samples: int, records: Sequence[PartRecord]) -> 
             storage.put_replace(index_url, index_json(records))
     there = manifest_url(url)
     is_published = storage.exists(there) and storage.read_bytes(there) == manifest.to_bytes()
-    # The manifest goes last, so where it is, all else was; people may have edited the card since.
-    names = lost_for_people(url) if is_published else FOR_PEOPLE
+    # The manifest goes last, so where it is, all else was; people may have edited the card since. No part is read then.
+    names = list(damage_for_people(url)) if is_published else FOR_PEOPLE
     if names:
         put_for_people(url, manifest, spec, names)
     if not is_published:  # else readers may hold it open

@@ -7,6 +7,7 @@ from pipeline import storage
 from pipeline.errors import PermanentStorageError
 from pipeline.samples.checks import (
     check_files,
+    check_for_people,
     check_goals,
     check_ledger,
     check_manifest,
@@ -99,6 +100,7 @@ def verify(
     goal = total if finished else max(goals, default=None)
     check_files(url, records, spec, finished and not SampleSet(url).grows(), findings)
     check_shard_index(url, records, finished, findings)
+    check_for_people(url, spec, findings)
     checked = 0
     for record in check_parts(url, records, spec, findings, decode_images=decode_images, processes=processes):
         checked += record.rows

@@ -352,3 +352,28 @@ def test_a_number_that_json_cannot_hold_is_damage_to_run_json(tmp_path: Path, wr
     assert mended(tmp_path).failed == ()
     assert content(tmp_path) == whole
     assert verify(str(tmp_path)).ok
+
+
+def test_what_is_no_goal_is_named_and_moved_aside(whole: Path, damaged: Path) -> None:
+    (goal,) = (damaged / "goals").iterdir()
+    goal.write_bytes(b"x")
+    strange = ["-1", "000000000000", "12", "below/12", "foo"]
+    (damaged / "goals" / "below").mkdir()
+    for name in strange:
+        (damaged / "goals" / name).write_bytes(b"mine")
+    problems = verify(str(damaged)).problems
+    assert [problem.partition(":")[0] for problem in problems] == sorted(f"goals/{name}" for name in [*strange, goal.name])
+    assert all("expected only empty ones named by numbers of samples" in problem for problem in problems)
+    (damaged / "manifest.json").write_bytes(b"{")
+    assert mended(damaged).failed == ()
+    assert content(damaged) == content(whole)
+    assert (damaged / "quarantine" / "goals" / "foo").read_bytes() == b"mine"
+    assert verify(str(damaged)).ok
+
+
+@pytest.mark.parametrize("name", ["README.md", "contact-sheet.png"])
+def test_repair_makes_the_card_and_the_sheet_anew(damaged: Path, name: str) -> None:
+    bad = damaged / name
+    bad.write_bytes(b"\xff")
+    assert mended(damaged).done == (f"{name}: made anew from the ledger",)
+    assert verify(str(damaged)).ok
