@@ -16,6 +16,7 @@ from pipeline.samples import PartRange, PartRecord, SampleSet, VerifyReport, loa
 from pipeline.samples.for_people import mend_for_people
 from pipeline.samples.mend_run import mend_run_spec
 from pipeline.samples.mending import mend_goals, mend_ledger, mend_origin, mend_published
+from pipeline.samples.obstacles import mend_obstacles
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +62,8 @@ def repair(
     """
     check: Callable[[], None] = (lambda: None) if fence is None else fence.check
     check()
-    done = mend_run_spec(report.url)
+    done = mend_obstacles(report.url, check)
+    done += mend_run_spec(report.url)
     samples = SampleSet(report.url)
     done += mend_origin(report.url)
     done += mend_goals(report.url, check)
