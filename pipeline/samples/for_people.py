@@ -15,6 +15,7 @@ from pipeline.samples.run_spec import parse_spec, run_url
 
 FOR_PEOPLE = SHEET_NAME, CARD_NAME
 """Names of both, in the order in which they are put."""
+_NO_TEXT = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
 _ROWS_IN_CARD = re.compile(r"^# ([0-9,]+) generated samples$", re.MULTILINE)
 
 
@@ -114,8 +115,8 @@ def _card_problem(card: bytes | None, made: bytes | None) -> str | None:
     if not card:
         return "got none, expected the dataset card of a published set" if card is None else "got an empty dataset card"
     try:
-        if "\0" in card.decode():
-            raise ValueError("a zero byte")
+        if odd := _NO_TEXT.search(card.decode()):
+            raise ValueError(f"the control character {odd[0]!r}")
     except ValueError as error:
         return f"got {len(card)} bytes that are no text: {error}"
     cut = made is not None and made.startswith(card) and b"\n" not in (card[-1:], made[len(card) : len(card) + 1] or b"\n")

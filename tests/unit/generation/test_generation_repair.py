@@ -4,47 +4,17 @@ import json
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
+from generation_sets import SPEC, commit, content, made, mended
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import CommitConflict, CorruptDataError
 from pipeline.generation import repair as repair_module
-from pipeline.generation.encode import encode_png
-from pipeline.generation.repair import Repair, repair
-from pipeline.samples import Origin, PartRows, PartSuffix, SampleSet, encode_part, load_origin, open_ranges, verify
-from pipeline.samples.obstacles import mend_obstacles
+from pipeline.generation.repair import repair
+from pipeline.samples import Origin, PartSuffix, SampleSet, load_origin, verify
 from pipeline.shards import found_shards, index_shard, join_shards, open_data, save_index
 from pipeline.storage import Fence
-
-SPEC: dict[str, object] = {"generation": {"seed": 0, "labels": [1, 2]}, "checkpoint": "ab" * 32}
-
-
-def commit(samples: SampleSet, first: int, rows: int, suffix: PartSuffix, spec: dict[str, object] = SPEC) -> None:
-    images = [encode_png(np.full((4, 4, 1), index, np.uint8)) for index in range(first, first + rows)]
-    samples.commit(first, encode_part(PartRows(first=first, images=images, labels=[1] * rows), spec, suffix), rows, suffix)
-
-
-def made(folder: Path, suffix: PartSuffix, rows: int = 12) -> Path:
-    samples = SampleSet(str(folder))
-    samples.open(SPEC, num_samples=rows)
-    Origin(given="/runs/a", checkpoint="/runs/a/checkpoints/1").write(str(folder))
-    for span in open_ranges(rows, 5, samples.committed()):
-        commit(samples, span.first, span.rows, suffix)
-    samples.publish(rows)
-    return folder
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    files = {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
-    return {name: data for name, data in files.items() if not name.startswith("quarantine")}
-
-
-def mended(folder: Path) -> Repair:
-    damaged = verify(str(folder))
-    assert not damaged.ok, "verify found nothing"
-    return repair(damaged)
 
 
 @pytest.fixture(scope="module", params=["parquet", "tar"])
@@ -377,81 +347,4 @@ def test_repair_makes_the_card_and_the_sheet_anew(damaged: Path, name: str) -> N
     bad = damaged / name
     bad.write_bytes(b"\xff")
     assert mended(damaged).done == (f"{name}: made anew from the ledger",)
-    assert verify(str(damaged)).ok
-
-
-def in_the_way(file: Path, kind: str) -> None:
-    """Puts something else in the place of a file or folder of a set."""
-    if file.is_dir():
-        shutil.rmtree(file)
-    else:
-        file.unlink()
-    match kind:
-        case "folder":
-            file.mkdir()
-        case "full folder":
-            file.mkdir()
-            (file / "mine.txt").write_text("mine")
-        case "file":
-            file.write_text("mine")
-        case _:
-            file.symlink_to("/nonexistent")
-
-
-@pytest.mark.parametrize("kind", ["folder", "full folder", "link"])
-@pytest.mark.parametrize("name", ["run.json", "origin.json", "manifest.json", "README.md", "contact-sheet.png"])
-def test_a_folder_or_link_in_the_place_of_a_small_file_is_named_and_all_else_is_mended(
-    whole: Path, damaged: Path, name: str, kind: str
-) -> None:
-    in_the_way(damaged / name, kind)
-    (damaged / "goals" / "foo").write_bytes(b"")  # something else to be mended
-    got = "a link that leads nowhere" if kind == "link" else "a folder"
-    assert f"{name}: got {got}, expected a file" in verify(str(damaged)).problems
-    repaired = mended(damaged)
-    assert repaired.failed == ()
-    assert repaired.done[0] == f"{name}: moved to quarantine/"
-    assert "goals/foo: moved to quarantine/" in repaired.done
-    assert content(damaged) == {file: data for file, data in content(whole).items() if file != "origin.json" or name != file}
-    assert verify(str(damaged)).ok
-    assert kind != "full folder" or (damaged / "quarantine" / name / "mine.txt").read_text() == "mine"
-
-
-@pytest.mark.parametrize("kind", ["folder", "full folder", "link"])
-@pytest.mark.parametrize("name", ["commits", "goals", "data/index.json"])
-def test_a_folder_or_link_in_the_place_of_a_commit_goal_or_index_is_moved_aside(
-    whole: Path, damaged: Path, name: str, kind: str
-) -> None:
-    odd = damaged / name if name.startswith("data") else sorted((damaged / name).iterdir())[0]
-    if not odd.exists():
-        return  # a set of Parquet files has no index
-    in_the_way(odd, kind)
-    assert any(problem.startswith(f"{odd.relative_to(damaged)}: got a ") for problem in verify(str(damaged)).problems)
-    assert mended(damaged).failed == ()
-    assert content(damaged) == content(whole)
-    assert verify(str(damaged)).ok
-
-
-@pytest.mark.parametrize("kind", ["file", "link"])
-@pytest.mark.parametrize("name", ["commits", "goals"])
-def test_what_is_in_the_place_of_a_folder_is_moved_aside(whole: Path, damaged: Path, name: str, kind: str) -> None:
-    in_the_way(damaged / name, kind)
-    assert any(problem.startswith(f"{name}: got a ") for problem in verify(str(damaged)).problems)
-    assert mended(damaged).failed == ()
-    assert {file for file in content(whole) if not file.startswith("goals")} <= set(content(damaged))
-    assert verify(str(damaged)).ok
-
-
-@pytest.mark.parametrize("kind", ["folder", "full folder", "link"])
-def test_a_folder_or_link_in_the_place_of_a_part_leaves_its_name_free(whole: Path, damaged: Path, kind: str) -> None:
-    """It is found broken, and made again where there is a checkpoint."""
-    part = sorted((damaged / "data").glob("part-*"))[1]
-    bytes_of_part = part.read_bytes()
-    in_the_way(part, kind)
-    report = verify(str(damaged))
-    assert [record.name for record in report.broken] == [part.name]
-    assert any(problem.startswith(f"data/{part.name}: got a ") for problem in report.problems)
-    assert mend_obstacles(str(damaged)) == [f"data/{part.name}: moved to quarantine/"]
-    assert not part.exists()
-    part.write_bytes(bytes_of_part)
-    assert content(damaged) == content(whole)
     assert verify(str(damaged)).ok

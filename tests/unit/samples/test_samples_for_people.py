@@ -68,7 +68,10 @@ def test_damage_in_any_byte_of_the_contact_sheet_is_found_and_mended(whole: Path
         (lambda card: card.unlink(), "README.md: got none, expected the dataset card"),
         (lambda card: card.write_bytes(b""), "README.md: got an empty dataset card"),
         (lambda card: card.write_bytes(card.read_bytes()[:-300] + b"\xff"), "bytes that are no text"),
-        (lambda card: card.write_bytes(card.read_bytes()[:-300] + bytes(300)), "bytes that are no text: a zero byte"),
+        (
+            lambda card: card.write_bytes(card.read_bytes()[:-300] + bytes(300)),
+            "no text: the control character",
+        ),
         (lambda card: card.write_bytes(card.read_bytes()[:-7]), "README.md: got the first "),
     ],
 )
