@@ -17,8 +17,8 @@ Exit code 0: finished and undamaged; 1: unfinished or damaged; 2: no sample set 
 --no-images compares all bytes with their digests, and decodes no image: much faster for large sets.
 --repair makes broken parts again from the checkpoint that the set was made from, and puts them in place if they have the
 digests that were committed; it mends the output's copy of the checkpoint from the
-original, run.json, the ledger, the manifest and the index of shards, and moves a damaged
-origin.json and files that belong to no part to quarantine/."""
+original, run.json, the ledger, the manifest, the index of shards, the contact sheet and a card that is missing or no text, and
+moves a damaged origin.json, files that belong to no part and what is in the place of a file to quarantine/."""
 
 
 def main() -> int:

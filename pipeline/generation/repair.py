@@ -13,8 +13,10 @@ from pipeline.generation.kept_checkpoint import check_kept, checkpoint_is_gone, 
 from pipeline.generation.making import PartMaker
 from pipeline.generation.spec import GenerationSpec
 from pipeline.samples import PartRange, PartRecord, SampleSet, VerifyReport, load_origin, part_digest
+from pipeline.samples.for_people import mend_for_people
 from pipeline.samples.mend_run import mend_run_spec
-from pipeline.samples.mending import mend_ledger, mend_origin, mend_published
+from pipeline.samples.mending import mend_goals, mend_ledger, mend_origin, mend_published
+from pipeline.samples.obstacles import mend_obstacles
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,9 +62,11 @@ def repair(
     """
     check: Callable[[], None] = (lambda: None) if fence is None else fence.check
     check()
-    done = mend_run_spec(report.url)
+    done = mend_obstacles(report.url, check)
+    done += mend_run_spec(report.url)
     samples = SampleSet(report.url)
     done += mend_origin(report.url)
+    done += mend_goals(report.url, check)
     # A job that took over may have put a part by now that is not yet committed: no stray file to be moved.
     done += mend_ledger(report.url, check)
     broken = [record for record in samples.committed() if _is_broken(samples, record)]
@@ -87,6 +91,8 @@ def repair(
             done += mend_published(report.url, was_published=report.finished)
         except ResumeMismatch as error:  # with the manifest it is lost which rows were published, and which begun later
             failed.append(f"manifest.json: {error}; the job that makes these rows publishes the set again")
+    check()
+    done += mend_for_people(report.url)
     return Repair(done=tuple(done), failed=(*failed, *not_mended))
 
 

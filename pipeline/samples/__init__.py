@@ -9,6 +9,7 @@ One sample set is one folder:
     commits/{first}-{last}.{bytes}.{xxh3_128}.{parquet|tar}    empty objects: one listing is the whole ledger, no part is read
     manifest.json                   published when rows 0..N-1 are committed; what readers follow
     README.md, contact-sheet.png    the dataset card
+    quarantine/                     what was taken out of the set or written over, under its name
 
 Whoever makes a part, and however often, its bytes and its name are the same; nothing that is committed changes.
 """

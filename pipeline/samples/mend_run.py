@@ -9,8 +9,9 @@ from typing import NamedTuple
 from pipeline import storage
 from pipeline.errors import ConfigError, CorruptDataError, PermanentStorageError
 from pipeline.samples.card import CARD_NAME
+from pipeline.samples.commits import readable_commits
 from pipeline.samples.manifest import load_manifest
-from pipeline.samples.mending import moved_aside, readable_commits
+from pipeline.samples.quarantine import moved_aside
 from pipeline.samples.reading import read_part
 from pipeline.samples.run_spec import parse_spec, run_url, spec_bytes
 from pipeline.samples.schema import PROVENANCE_KEY

@@ -4,17 +4,18 @@ from collections.abc import Callable, Mapping
 
 from pipeline import storage
 from pipeline.errors import CorruptDataError, PermanentStorageError, ResumeMismatch
-from pipeline.samples.card import CARD_NAME
-from pipeline.samples.contact_sheet import SHEET_NAME
+from pipeline.samples.commits import readable_commits
+from pipeline.samples.for_people import FOR_PEOPLE
+from pipeline.samples.goals import GOALS_NAME, goal_name, goals_of
 from pipeline.samples.ledger import PartRecord, commit_name, in_order, parse_commit_name, parse_part_name, part_digest
 from pipeline.samples.manifest import load_manifest
 from pipeline.samples.origin import load_origin
+from pipeline.samples.quarantine import moved_aside
 from pipeline.samples.run_spec import run_url
-from pipeline.samples.sample_set import INDEX_NAMES, SHARD_INDEX_NAME, SampleSet
+from pipeline.samples.sample_set import SampleSet
 from pipeline.samples.seal import is_sealed
+from pipeline.samples.tar_part import INDEX_NAMES, SHARD_INDEX_NAME
 from pipeline.samples.uncommitted import uncommitted_files, uncommitted_record
-
-_QUARANTINE = "quarantine"
 
 
 def set_damaged_aside(url: str) -> list[str]:
@@ -51,6 +52,27 @@ def mend_origin(url: str) -> list[str]:
         return []
     except CorruptDataError:
         return [f"{moved_aside(url, 'origin.json')}; the next generate job looks for the checkpoint anew and writes it"]
+
+
+def mend_goals(url: str, check: Callable[[], None] = lambda: None) -> list[str]:
+    """Moves files that are no goals aside, and puts goals that had bytes in them anew; returns what was done, in lines.
+
+    Args:
+        url: The set's folder.
+        check: Called before anything is put or moved; raises where another job took the folder over.
+
+    Raises:
+        CommitConflict: From `check`.
+        StorageError: The store could not be read or written.
+    """
+    done: list[str] = []
+    goals = goals_of(url)
+    for name in goals.strange:
+        check()
+        done.append(moved_aside(url, f"{GOALS_NAME}/{name}"))
+    for number in goals.numbers:
+        storage.put_once(storage.join(url, GOALS_NAME, goal_name(number)), b"")
+    return done
 
 
 def mend_ledger(url: str, check: Callable[[], None] = lambda: None) -> list[str]:
@@ -110,48 +132,21 @@ def mend_published(url: str, *, was_published: bool) -> list[str]:
 
     Raises:
         ResumeMismatch: The ledger has gaps, or the manifest is lost and nobody asked for as many rows as are committed.
-        CorruptDataError: A goal is damaged.
         StorageError: The store could not be read or written.
     """
     samples = SampleSet(url)
     records = samples.committed()
     if not was_published or not records:
         return []
-    names = {name: storage.join(url, name) for name in ("manifest.json", CARD_NAME, SHEET_NAME)}
+    names = {name: storage.join(url, name) for name in ("manifest.json", *FOR_PEOPLE)}
     if records[0].suffix == "tar":
         names[f"data/{SHARD_INDEX_NAME}"] = storage.join(samples.data_url, SHARD_INDEX_NAME)
-    rows, goals = records[-1].last + 1, samples.goals()
+    rows, goals = records[-1].last + 1, goals_of(url).numbers
     if not _manifest_parts(url) and goals and rows not in goals:
         raise ResumeMismatch(f"got {rows} rows committed, expected as many as a job was to make: {goals} ({url})")
     before = {name: _content(found) for name, found in names.items()}
     samples.publish(rows)
-    for name in (CARD_NAME, SHEET_NAME):  # somebody may have written something of his own
-        if before[name] and before[name] != _content(names[name]):
-            storage.put_replace(storage.join(url, _QUARANTINE, name), before[name])
     return [f"{name}: made anew from the ledger" for name, found in names.items() if _content(found) != before[name]]
-
-
-def readable_commits(url: str) -> list[PartRecord]:
-    """The commits whose names can be read, in the order of their names."""
-    records = []
-    for found in storage.list_objects(storage.join(url, "commits")):
-        try:
-            records.append(parse_commit_name(found.url.rpartition("/")[2], found.url))
-        except CorruptDataError:
-            continue
-    return records
-
-
-def moved_aside(url: str, name: str) -> str:
-    """Moves an object of a set to `quarantine/`; returns a line that says so.
-
-    Raises:
-        StorageError: The store could not be read or written.
-    """
-    source = storage.join(url, name)
-    storage.put_replace(storage.join(url, _QUARANTINE, name), storage.read_bytes(source))
-    storage.remove_tree(source)
-    return f"{name}: moved to {_QUARANTINE}/"
 
 
 def _belongs_beyond(samples: SampleSet, name: str, beyond: int | None) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import cast
 
 from pipeline import storage
-from pipeline.errors import CorruptDataError, ResumeMismatch
+from pipeline.errors import ConfigError, CorruptDataError, ResumeMismatch
 from pipeline.samples.schema import canonical_json
 
 _SHOWN_DIFFERENCES = 3
@@ -36,7 +36,7 @@ def parse_spec(data: bytes, uri: str) -> dict[str, object]:
     try:
         spec = json.loads(data)
         again = spec_bytes(spec) if isinstance(spec, dict) else b""
-    except (ValueError, RecursionError) as error:
+    except (ValueError, RecursionError, ConfigError) as error:  # 1e905 is JSON to Python, and an infinite number
         raise CorruptDataError(f"got no JSON: {error}", uri) from error
     if again != data:
         raise CorruptDataError("got bytes that are not the canonical JSON of a run's spec", uri)

@@ -1,13 +1,12 @@
 """A sample set that is being made: opened for a spec, filled part by part, published when it is complete."""
 
 import bisect
-import hashlib
 from collections.abc import Mapping
 
 from pipeline import storage
 from pipeline.errors import ConfigError, CorruptDataError, ResumeMismatch
-from pipeline.samples.card import CARD_NAME, dataset_card
-from pipeline.samples.contact_sheet import SHEET_NAME, contact_sheet
+from pipeline.samples.free_folder import refuse_used_folder
+from pipeline.samples.goals import GOALS_NAME, goal_name, goals_of
 from pipeline.samples.ledger import (
     MAX_SAMPLES,
     PartRecord,
@@ -19,17 +18,11 @@ from pipeline.samples.ledger import (
     part_digest,
     part_name,
 )
-from pipeline.samples.manifest import Manifest, load_manifest, manifest_url
+from pipeline.samples.manifest import Manifest, load_manifest
 from pipeline.samples.part import rows_in
-from pipeline.samples.reading import read_part
+from pipeline.samples.publishing import publish_parts
 from pipeline.samples.run_spec import parse_spec, refuse_other_spec, run_url, spec_bytes
-from pipeline.samples.tar_part import index_json, is_index_of
 from pipeline.samples.uncommitted import uncommitted_files, uncommitted_record
-
-SHARD_INDEX_NAME = "index.json"
-"""Name of the index in the folder of shards, where training looks for it."""
-INDEX_NAMES = frozenset((SHARD_INDEX_NAME, "index.offsets.npy", "index.xxh3.npy", "index.versions.json"))
-"""Names of what jobs/index.py may put beside the shards."""
 
 
 class SampleSet:
@@ -54,18 +47,19 @@ class SampleSet:
         Raises:
             ResumeMismatch: The folder belongs to another run; names the fields that differ.
             CorruptDataError: run.json is damaged.
-            ConfigError: The spec holds something that JSON cannot, or `num_samples` is out of range.
+            CommitConflict: Two commits claim the same row.
+            ConfigError: The folder has no run.json and files under names of a set, the spec holds something that JSON cannot,
+                or `num_samples` is out of range.
         """
         if num_samples is not None and not 0 < num_samples <= MAX_SAMPLES:
             raise ConfigError(f"num_samples: got {num_samples}, expected 1 to {MAX_SAMPLES}")
         content = spec_bytes(spec)
-        # The listing first: whoever commits has written run.json before, so commits seen now prove that it was there.
-        if self.committed() and not storage.exists(run_url(self.url)):
-            raise ResumeMismatch(f"got committed parts without run.json, expected an empty folder or a run's ({self.url})")
+        self.committed()  # a damaged ledger is refused before anything is written
+        refuse_used_folder(self.url)
         if not storage.put_once(run_url(self.url), content):
             refuse_other_spec(self.spec(), spec, run_url(self.url))
         if num_samples is not None:
-            storage.put_once(storage.join(self.url, "goals", f"{num_samples:012d}"), b"")
+            storage.put_once(storage.join(self.url, GOALS_NAME, goal_name(num_samples)), b"")
 
     def check(self, spec: Mapping[str, object]) -> None:
         """Refuse a folder that `open` would refuse; writes nothing.
@@ -73,11 +67,12 @@ class SampleSet:
         Raises:
             ResumeMismatch: The folder belongs to another run; names the fields that differ.
             CorruptDataError: run.json is damaged.
+            ConfigError: The folder has no run.json and files under names of a set.
         """
         if storage.exists(run_url(self.url)):
             refuse_other_spec(self.spec(), spec, run_url(self.url))
-        elif self.committed():
-            raise ResumeMismatch(f"got committed parts without run.json, expected an empty folder or a run's ({self.url})")
+        else:
+            refuse_used_folder(self.url)
 
     def spec(self) -> dict[str, object]:
         """The spec of the run that this folder belongs to.
@@ -87,24 +82,6 @@ class SampleSet:
             CorruptDataError: run.json is damaged.
         """
         return parse_spec(storage.read_bytes(run_url(self.url)), run_url(self.url))
-
-    def goal(self) -> int | None:
-        """The largest number of samples asked for so far, or None; raises as `goals`."""
-        return max(self.goals(), default=None)
-
-    def goals(self) -> list[int]:
-        """All numbers of samples asked for so far, in order.
-
-        Raises:
-            CorruptDataError: A goal has a name that is no number.
-        """
-        numbers = []
-        for found in storage.list_objects(storage.join(self.url, "goals")):
-            name = found.url.rpartition("/")[2]
-            if not (name.isascii() and name.isdigit()):
-                raise CorruptDataError(f"got the goal {name!r}, expected a number of samples", found.url)
-            numbers.append(int(name))
-        return sorted(numbers)
 
     def committed(self) -> list[PartRecord]:
         """The committed parts in order of their rows; from one listing, without reading any.
@@ -152,8 +129,7 @@ class SampleSet:
     def grows(self) -> bool:
         """Whether a job was asked for more rows than were published: what it put before it was killed is no stray file."""
         try:
-            goal = self.goal()
-            return goal is not None and goal > load_manifest(self.url).num_samples
+            return max(goals_of(self.url).numbers, default=0) > load_manifest(self.url).num_samples
         except CorruptDataError:
             return False
 
@@ -199,7 +175,7 @@ class SampleSet:
                 f"({self.commits_url})"
             )
         while True:
-            manifest = self._publish(num_samples, records)
+            manifest = publish_parts(self.url, num_samples, records)
             records = self.committed()
             # Another job may have extended the set while this one slept: never leave a manifest that is behind the ledger.
             total = records[-1].last + 1
@@ -207,42 +183,5 @@ class SampleSet:
                 return manifest
             num_samples = total
 
-    def _publish(self, num_samples: int, records: list[PartRecord]) -> Manifest:
-        run = storage.read_bytes(run_url(self.url))
-        spec = parse_spec(run, run_url(self.url))
-        manifest = Manifest(num_samples=num_samples, run_sha256=hashlib.sha256(run).hexdigest(), parts=tuple(records))
-        if records[0].suffix == "tar":
-            index_url = storage.join(self.data_url, SHARD_INDEX_NAME)
-            if not storage.exists(index_url) or not is_index_of(storage.read_bytes(index_url), records):
-                storage.put_replace(index_url, index_json(records))
-        there = manifest_url(self.url)
-        is_published = storage.exists(there) and storage.read_bytes(there) == manifest.to_bytes()
-        # The manifest goes last, so where it is, all else was; readers may hold it open, and people may have edited the card.
-        lost = self._lost_for_people() if is_published else [SHEET_NAME, CARD_NAME]
-        if not lost:
-            return manifest
-        first_part = read_part(self.url, records[0])
-        sheet = contact_sheet(first_part)
-        if sheet is not None and SHEET_NAME in lost:
-            _put_if_other(storage.join(self.url, SHEET_NAME), sheet)
-        if CARD_NAME in lost:
-            card = dataset_card(manifest, spec, first_part.schema, sheet=sheet is not None)
-            _put_if_other(storage.join(self.url, CARD_NAME), card.encode())
-        _put_if_other(there, manifest.to_bytes())
-        return manifest
-
-    def _lost_for_people(self) -> list[str]:
-        """Which of the dataset card and the contact sheet that it shows a published set has lost; no sample depends on them."""
-        url = storage.join(self.url, CARD_NAME)
-        has_card, has_sheet = storage.exists(url), storage.exists(storage.join(self.url, SHEET_NAME))
-        shows_sheet = not has_card or f"]({SHEET_NAME})".encode() in storage.read_bytes(url)
-        return [*([SHEET_NAME] if shows_sheet and not has_sheet else []), *([] if has_card else [CARD_NAME])]
-
     def _note(self, record: PartRecord) -> None:
         storage.put_once(storage.join(self.commits_url, commit_name(record)), b"")
-
-
-def _put_if_other(url: str, data: bytes) -> None:
-    """Repeating a finished job must not touch what readers hold open."""
-    if not storage.exists(url) or storage.read_bytes(url) != data:
-        storage.put_replace(url, data)

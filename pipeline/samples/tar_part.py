@@ -16,6 +16,10 @@ from pipeline.samples.seal import OPEN_SEAL, seal
 
 PROVENANCE_SHA256_KEY = b"swissroll.sha256"
 _NAME_DIGITS = 12
+SHARD_INDEX_NAME = "index.json"
+"""Name of the index in the folder of shards, where training looks for it."""
+INDEX_NAMES = frozenset((SHARD_INDEX_NAME, "index.offsets.npy", "index.xxh3.npy", "index.versions.json"))
+"""Names of what jobs/index.py may put beside the shards."""
 
 
 def provenance_sha256(provenance: Mapping[str, object]) -> str:

@@ -7,17 +7,18 @@ from pipeline import storage
 from pipeline.errors import PermanentStorageError
 from pipeline.samples.checks import (
     check_files,
-    check_goal,
-    check_ledger,
+    check_for_people,
+    check_goals,
     check_manifest,
     check_origin,
     check_run,
     check_shard_index,
+    ledger_and_manifest,
 )
 from pipeline.samples.findings import Findings
 from pipeline.samples.ledger import PartRecord
 from pipeline.samples.many_parts import check_parts
-from pipeline.samples.sample_set import SampleSet
+from pipeline.samples.obstacles import check_obstacles
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,12 +93,16 @@ def verify(
     findings = Findings()
     spec, run_sha256 = check_run(url, findings)
     check_origin(url, findings)
-    records = check_ledger(url, findings)
+    check_obstacles(url, findings)
+    records, content = ledger_and_manifest(url, findings)
+    manifest, finished = None, False
+    if content is not None:
+        manifest, finished = check_manifest(url, content, records, run_sha256, findings)
+        check_shard_index(url, records, manifest, finished, findings)
+        check_for_people(url, manifest, spec, findings)
     total = sum(record.rows for record in records)
-    finished = check_manifest(url, records, run_sha256, findings)
-    goal = total if finished else check_goal(url, findings)
-    check_files(url, records, spec, finished and not SampleSet(url).grows(), findings)
-    check_shard_index(url, records, finished, findings)
+    goals = check_goals(url, findings)
+    check_files(url, records, spec, finished, findings)
     checked = 0
     for record in check_parts(url, records, spec, findings, decode_images=decode_images, processes=processes):
         checked += record.rows
@@ -106,7 +111,7 @@ def verify(
     return VerifyReport(
         url=url,
         rows=total,
-        goal=goal,
+        goal=total if finished else max(goals, default=None),
         parts=len(records),
         size_bytes=sum(record.size_bytes for record in records),
         finished=finished,

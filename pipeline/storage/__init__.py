@@ -7,7 +7,7 @@ at all, a short read is an error, and transient faults are retried, bounded and 
 breaks off goes on at the byte reached, in the same version of the object; a store that asks to slow down is asked more
 slowly by the whole process.
 `honours_put_once` finds stores that break the promise of `put_once`; `locked` (local) and `leased` keep a second job
-out of a folder.
+out of a folder. `no_objects`, `is_taken` and `rename` see and move what on local disks is no object and in the way of one.
 """
 
 from pipeline.storage.buffers import lend
@@ -15,6 +15,7 @@ from pipeline.storage.cache import RangeCache
 from pipeline.storage.counts import StorageCounts, count, counts
 from pipeline.storage.info import ObjectInfo
 from pipeline.storage.lease import Fence, LeaseTiming, leased
+from pipeline.storage.local_entries import is_taken, no_objects, rename
 from pipeline.storage.local_lock import locked
 from pipeline.storage.objects import (
     dangling_links,
@@ -51,15 +52,18 @@ __all__ = [
     "info",
     "is_folder",
     "is_local",
+    "is_taken",
     "join",
     "leased",
     "lend",
     "list_objects",
     "locked",
+    "no_objects",
     "put_once",
     "put_replace",
     "read_bytes",
     "read_range",
     "remove_partials",
     "remove_tree",
+    "rename",
 ]

@@ -4,46 +4,17 @@ import json
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
+from generation_sets import SPEC, commit, content, made, mended
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import CommitConflict, CorruptDataError
 from pipeline.generation import repair as repair_module
-from pipeline.generation.encode import encode_png
-from pipeline.generation.repair import Repair, repair
-from pipeline.samples import Origin, PartRows, PartSuffix, SampleSet, encode_part, load_origin, open_ranges, verify
+from pipeline.generation.repair import repair
+from pipeline.samples import Origin, PartSuffix, SampleSet, load_origin, verify
 from pipeline.shards import found_shards, index_shard, join_shards, open_data, save_index
 from pipeline.storage import Fence
-
-SPEC: dict[str, object] = {"generation": {"seed": 0, "labels": [1, 2]}, "checkpoint": "ab" * 32}
-
-
-def commit(samples: SampleSet, first: int, rows: int, suffix: PartSuffix, spec: dict[str, object] = SPEC) -> None:
-    images = [encode_png(np.full((4, 4, 1), index, np.uint8)) for index in range(first, first + rows)]
-    samples.commit(first, encode_part(PartRows(first=first, images=images, labels=[1] * rows), spec, suffix), rows, suffix)
-
-
-def made(folder: Path, suffix: PartSuffix, rows: int = 12) -> Path:
-    samples = SampleSet(str(folder))
-    samples.open(SPEC, num_samples=rows)
-    Origin(given="/runs/a", checkpoint="/runs/a/checkpoints/1").write(str(folder))
-    for span in open_ranges(rows, 5, samples.committed()):
-        commit(samples, span.first, span.rows, suffix)
-    samples.publish(rows)
-    return folder
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    files = {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
-    return {name: data for name, data in files.items() if not name.startswith("quarantine")}
-
-
-def mended(folder: Path) -> Repair:
-    damaged = verify(str(folder))
-    assert not damaged.ok, "verify found nothing"
-    return repair(damaged)
 
 
 @pytest.fixture(scope="module", params=["parquet", "tar"])
@@ -334,3 +305,46 @@ def test_a_card_of_somebodys_own_is_kept_when_the_manifest_is_made_anew(damaged:
     assert mended(damaged).failed == ()
     assert (damaged / "quarantine" / "README.md").read_text() == "mine"
     assert not (damaged / "quarantine" / "contact-sheet.png").exists()
+
+
+@pytest.mark.parametrize("wrong", [b"1e905", b"NaN", b'"\\ud800"', b"-1e-05e"])
+def test_a_number_that_json_cannot_hold_is_damage_to_run_json(tmp_path: Path, wrong: bytes) -> None:
+    """One flipped bit makes 1e905 of 1e-05, which Python reads as an infinite number."""
+    spec = {**SPEC, "weights": [1e-05, 1.0]}
+    samples = SampleSet(str(tmp_path))
+    samples.open(spec, num_samples=5)
+    commit(samples, 0, 5, "parquet", spec)
+    samples.publish(5)
+    whole = content(tmp_path)
+    run = tmp_path / "run.json"
+    run.write_bytes(whole["run.json"].replace(b"1e-05", wrong))
+    problems = verify(str(tmp_path)).problems
+    assert [problem for problem in problems if problem.startswith("run.json: got no JSON: ") and str(run) in problem]
+    assert mended(tmp_path).failed == ()
+    assert content(tmp_path) == whole
+    assert verify(str(tmp_path)).ok
+
+
+def test_what_is_no_goal_is_named_and_moved_aside(whole: Path, damaged: Path) -> None:
+    (goal,) = (damaged / "goals").iterdir()
+    goal.write_bytes(b"x")
+    strange = ["-1", "000000000000", "12", "below/12", "foo"]
+    (damaged / "goals" / "below").mkdir()
+    for name in strange:
+        (damaged / "goals" / name).write_bytes(b"mine")
+    problems = verify(str(damaged)).problems
+    assert [problem.partition(":")[0] for problem in problems] == sorted(f"goals/{name}" for name in [*strange, goal.name])
+    assert all("expected only empty ones named by numbers of samples" in problem for problem in problems)
+    (damaged / "manifest.json").write_bytes(b"{")
+    assert mended(damaged).failed == ()
+    assert content(damaged) == content(whole)
+    assert (damaged / "quarantine" / "goals" / "foo").read_bytes() == b"mine"
+    assert verify(str(damaged)).ok
+
+
+@pytest.mark.parametrize("name", ["README.md", "contact-sheet.png"])
+def test_repair_makes_the_card_and_the_sheet_anew(damaged: Path, name: str) -> None:
+    bad = damaged / name
+    bad.write_bytes(b"\xff")
+    assert mended(damaged).done == (f"{name}: made anew from the ledger",)
+    assert verify(str(damaged)).ok

@@ -118,6 +118,26 @@ def test_what_is_no_copy_stays_though_it_lies_where_copies_do(run: Path, tmp_pat
     assert {name: after[name] for name in before} == before
 
 
+def test_a_project_folder_as_output_is_refused_when_the_job_is_planned(run: Path, tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "README.md").write_text("precious")
+    with pytest.raises(ConfigError, match=rf"has README\.md, expected none of these names.*name another output \({project}\)"):
+        planned(run, project)
+    assert files(project) == {"README.md": b"precious"}
+
+
+def test_a_first_start_that_was_killed_before_run_json_goes_on(run: Path, tmp_path: Path) -> None:
+    undisturbed, output = tmp_path / "undisturbed", tmp_path / "out"
+    make(claim_output(planned(run, undisturbed)))
+    claim_output(planned(run, output))
+    (output / "run.json").unlink()
+    shutil.rmtree(output / "goals")
+    assert set(files(output)) == {name for name in files(undisturbed) if name.startswith(("origin", "checkpoint"))}
+    make(claim_output(planned(run, output)))
+    assert files(output) == files(undisturbed)
+
+
 def test_a_damaged_copy_is_mended_from_the_original_and_named_without_it(run: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
     plan = claim_output(planned(run, output))

@@ -104,7 +104,8 @@ def test_a_card_or_sheet_that_somebody_removed_is_made_again_and_nothing_else_is
     samples = finished(str(tmp_path), "parquet")
     before = (tmp_path / name).read_bytes()
     (tmp_path / name).unlink()
-    assert verify(str(tmp_path)).ok  # no sample depends on it
+    (problem,) = verify(str(tmp_path)).problems
+    assert problem.startswith(f"{name}: got none, expected")
     manifest = (tmp_path / "manifest.json").stat()
     samples.publish(25)  # as a job does that finds all parts there
     assert (tmp_path / name).read_bytes() == before

@@ -198,3 +198,19 @@ def test_a_name_longer_than_the_file_system_allows_is_no_name(tmp_path: Path):
     assert not storage.exists(url)
     assert not storage.is_folder(url)
     assert storage.list_objects(url) == []
+
+
+def test_folders_and_links_that_lead_nowhere_are_seen_and_renamed(tmp_path: Path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_bytes(b"x")
+    (tmp_path / "link").symlink_to("/nonexistent")
+    (tmp_path / "alias").symlink_to(tmp_path / "file")
+    assert storage.no_objects(str(tmp_path)) == {"folder": "a folder", "link": "a link that leads nowhere"}
+    assert storage.no_objects(str(tmp_path / "missing")) == storage.no_objects("memory://x") == {}
+    taken = [name for name in ("folder", "file", "link", "alias", "missing") if storage.is_taken(str(tmp_path / name))]
+    assert taken == ["folder", "file", "link", "alias"]
+    for name in ("folder", "link"):
+        storage.rename(str(tmp_path / name), str(tmp_path / "away" / name))
+    assert storage.no_objects(str(tmp_path)) == {"away": "a folder"}
+    with pytest.raises(PermanentStorageError, match="rename: no such object"):
+        storage.rename(str(tmp_path / "missing"), str(tmp_path / "away" / "missing"))
