@@ -2,10 +2,15 @@
 
 import multiprocessing
 import os
+import signal
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
+from multiprocessing.connection import wait
 
+from pipeline.errors import NoAnswer
 from pipeline.samples.findings import Findings
 from pipeline.samples.ledger import PartRecord
 from pipeline.samples.part_checks import check_part
@@ -37,6 +42,7 @@ def check_parts(
 
     Raises:
         TransientStorageError: The store did not answer.
+        NoAnswer: One of the further processes was killed.
     """
     if processes is None:
         large = sum(record.size_bytes for record in records) >= _WORTH_BYTES
@@ -59,6 +65,11 @@ def check_parts(
                 yield record
                 if (record := next(rest, None)) is not None:
                     waiting.append((record, pool.submit(_check, record)))
+        except BrokenProcessPool as error:  # not tried again: where memory is short, the next ones would be killed, too
+            raise NoAnswer(
+                f"got a process that was killed while it looked at parts, as the kernel does where memory is short, expected all "
+                f"{processes} to go on ({url}); on fewer cores, as under taskset, there are fewer of them"
+            ) from error
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -70,6 +81,16 @@ _given: tuple[str, Mapping[str, object] | None, Findings, bool]
 def _begin(url: str, spec: Mapping[str, object] | None, expected: Findings, decode_images: bool) -> None:
     global _given
     _given = url, spec, expected, decode_images
+    # The keyboard's signal goes to all processes; the one that hands out parts ends the others in order.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_the_parent, daemon=True).start()
+
+
+def _end_with_the_parent() -> None:
+    """A pool's processes wait for work on a pipe that they hold open themselves: nothing else tells them of a killed parent."""
+    if (parent := multiprocessing.parent_process()) is not None:
+        wait([parent.sentinel])
+        os._exit(1)
 
 
 def _check(record: PartRecord) -> Findings:
