@@ -67,8 +67,8 @@ def check_parts(
                     waiting.append((record, pool.submit(_check, record)))
         except BrokenProcessPool as error:  # not tried again: where memory is short, the next ones would be killed, too
             raise NoAnswer(
-                f"got a process that was killed while it looked at parts, as the kernel does where memory is short, expected all "
-                f"{processes} to go on ({url}); on fewer cores, as under taskset, there are fewer of them"
+                "got a process that was killed while it looked at parts, as the kernel does where memory is short, "
+                f"expected all {processes} to go on ({url}); on fewer cores, as under taskset, there are fewer of them"
             ) from error
         finally:
             pool.shutdown(cancel_futures=True)
