@@ -4,6 +4,7 @@ import contextlib
 import functools
 from collections.abc import Callable
 
+import pipeline.runtime.keyboard  # noqa: F401 (first: it hears a stop while the others are imported)
 from pipeline.errors import PermissionDenied
 from pipeline.plans.commands import parse_generate
 from pipeline.plans.flags import arguments

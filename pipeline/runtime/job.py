@@ -1,5 +1,7 @@
 """How a job script ends: one line for the person who has to act, and an exit code for the machine."""
 
+import os
+import signal
 import sys
 from collections.abc import Callable
 
@@ -17,6 +19,8 @@ def run_job(main: Callable[[], int]) -> None:
     reads (`| head`) or that cannot be written (a full disk) changes nothing: the job does its work, and ends with its code.
     """
     speak_unheard()
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as in a shell's background job, which is to go on
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # in place of the one of `keyboard`
     try:
         code = main()
     except ConfigError as error:
@@ -27,5 +31,6 @@ def run_job(main: Callable[[], int]) -> None:
         code = FAILED
     except KeyboardInterrupt:
         warn("stopped by the keyboard; the same command continues")
-        code = FAILED
+        sys.stdout.flush()
+        os._exit(FAILED)  # Python's own end crashes now and then when threads of Ray were cut short
     sys.exit(code)

@@ -67,9 +67,8 @@ def raising(error: BaseException) -> Callable[[], int]:
         (raising(ResumeMismatch("another run")), 2, "error: another run\n"),
         (raising(CorruptDataError("bad", "a.tar", 3)), 1, "failed: bad (a.tar at byte 3)\n"),
         (raising(PermanentStorageError("No space left", "/x")), 1, "failed: No space left (/x)\n"),
-        (raising(KeyboardInterrupt()), 1, "stopped by the keyboard; the same command continues\n"),
     ],
-    ids=["done", "failed", "mistake", "other run", "damage", "full disk", "keyboard"],
+    ids=["done", "failed", "mistake", "other run", "damage", "full disk"],
 )
 def test_a_job_ends_with_one_line_and_its_code(
     capsys: pytest.CaptureFixture[str], main: Callable[[], int], code: int, said: str
