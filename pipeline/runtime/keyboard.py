@@ -5,7 +5,7 @@ Scripts import this module before all others of the project; `run_job` takes ove
 
 import os
 import signal
-from multiprocessing import parent_process
+from multiprocessing import current_process
 from types import FrameType
 from typing import NoReturn
 
@@ -20,4 +20,4 @@ def _leave(number: int, frame: FrameType | None) -> NoReturn:
 # A shell's background job ignores the keyboard, and is to go on doing so. A process that a job has started imports the job's
 # script once more, and is ended by the job.
 if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-    signal.signal(signal.SIGINT, _leave if parent_process() is None else signal.SIG_IGN)
+    signal.signal(signal.SIGINT, _leave if current_process().name == "MainProcess" else signal.SIG_IGN)

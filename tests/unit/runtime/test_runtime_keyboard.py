@@ -71,6 +71,29 @@ run_job(main)
     assert err == "stopped by the keyboard; the same command continues\n"
 
 
+def test_the_processes_of_a_job_leave_it_to_the_job(tmp_path: Path) -> None:
+    """They import its script once more, and the keyboard signals all processes."""
+    program = tmp_path / "program.py"
+    program.write_text("""
+import multiprocessing
+import signal
+import pipeline.runtime.keyboard
+
+heard = signal.getsignal(signal.SIGINT)
+
+def child():
+    print(heard is signal.SIG_IGN)
+
+if __name__ == "__main__":
+    print(heard is pipeline.runtime.keyboard._leave)
+    one = multiprocessing.get_context("spawn").Process(target=child)
+    one.start()
+    one.join()
+""")
+    ended = subprocess.run([sys.executable, "-u", str(program)], env=ENVIRONMENT, text=True, capture_output=True, check=True)
+    assert ended.stdout == "True\nTrue\n"
+
+
 @pytest.mark.parametrize("job", JOBS)
 def test_every_script_hears_it_from_its_first_import_of_ours_on(job: str) -> None:
     ours = re.findall(r"^(?:import|from) pipeline\S*", (Path("jobs") / job).read_text(), re.MULTILINE)

@@ -91,6 +91,13 @@ def test_they_end_with_a_job_that_is_killed(stuck: subprocess.Popen[str], number
     until(lambda: not living(stuck.pid))
 
 
+def test_the_keyboard_stops_all_of_them_with_one_line(stuck: subprocess.Popen[str]):
+    os.killpg(stuck.pid, signal.SIGINT)  # as a terminal does
+    _, said = stuck.communicate(timeout=PATIENCE_S)
+    assert (stuck.returncode, said) == (1, "stopped by the keyboard; the same command continues\n")
+    until(lambda: not living(stuck.pid))
+
+
 def test_a_killed_one_ends_the_job_with_one_line(stuck: subprocess.Popen[str]):
     worker = next(pid for pid in living(stuck.pid) if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes())
     os.kill(worker, signal.SIGKILL)
