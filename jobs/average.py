@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import pipeline.runtime.keyboard  # noqa: F401 (first: it hears a stop while the others are imported)
 from pipeline.checkpoints import inspect_checkpoint, reconstruct, resolve, save_model, snapshot_steps
 from pipeline.errors import ConfigError, CorruptDataError, PermanentStorageError
 from pipeline.models import Model

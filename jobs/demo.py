@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+import pipeline.runtime.keyboard  # noqa: F401 (first: it hears a stop while the others are imported)
 from pipeline.checkpoints import load_model, load_training, resolve
 from pipeline.evaluation import train_classifier
 from pipeline.generation import generating_strip, noising_strip

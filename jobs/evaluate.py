@@ -1,5 +1,6 @@
 """Bits per dimension of a checkpoint on images: python jobs/evaluate.py --checkpoint URL --data URL [flags]."""
 
+import pipeline.runtime.keyboard  # noqa: F401 (first: it hears a stop while the others are imported)
 from pipeline.plans.evaluate_plan import EvaluateConfig, plan_evaluation
 from pipeline.plans.flags import arguments, parse_flags
 from pipeline.runtime.console import say_table, write_summary

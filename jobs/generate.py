@@ -4,13 +4,15 @@ import contextlib
 import functools
 from collections.abc import Callable
 
+import pipeline.runtime.keyboard  # noqa: F401 (first: it hears a stop while the others are imported)
+from pipeline.errors import PermissionDenied
 from pipeline.plans.commands import parse_generate
 from pipeline.plans.flags import arguments
 from pipeline.plans.generate_plan import GeneratePlan, plan_generation
 from pipeline.plans.generate_sweep import dated, one_output_each
 from pipeline.plans.output_folder import summary_url
 from pipeline.runtime.console import say, say_table, write_summary
-from pipeline.runtime.generate_run import GenerateOutcome, claim_output, nothing_made, run_generation
+from pipeline.runtime.generate_run import GenerateOutcome, claim_output, is_published, nothing_made, run_generation
 from pipeline.runtime.job import FAILED, OK, run_job
 from pipeline.runtime.leftovers import clear_sample_set
 from pipeline.runtime.lock import sole_job
@@ -39,14 +41,19 @@ def main() -> int:
 
 def _generate(plan: GeneratePlan, start_ray: Callable[[], str]) -> GenerateOutcome:
     """One output. Ray is started by the first that needs it, once for all."""
-    with sole_job(plan.config.output, unguarded="warn" if plan.config.sole_writer else "refuse") as fence:
+    with contextlib.ExitStack() as held:
+        try:
+            fence = held.enter_context(sole_job(plan.config.output, unguarded="warn" if plan.config.sole_writer else "refuse"))
+        except PermissionDenied:
+            if not is_published(plan):
+                raise
+            return _already_done(plan)  # nothing is to be written: the folder may be read-only
         clear_sample_set(plan.config.output)  # of writers of earlier jobs that were killed
         for line in set_damaged_aside(plan.config.output):  # what such a writer had put and not committed
             say(f"warning: {line}, as it was damaged before it was committed")
         plan = claim_output(plan)
         if not plan.open_parts:
-            say_table("Already done", [("samples", f"{plan.config.num_samples:,}"), ("output", plan.config.output)])
-            return nothing_made(plan)
+            return _already_done(plan)
         say_table("Generating", plan.describe())
         start_ray()
         outcome = run_generation(plan, fence)
@@ -65,6 +72,11 @@ def _generate(plan: GeneratePlan, start_ray: Callable[[], str]) -> GenerateOutco
         ],
     )
     return outcome
+
+
+def _already_done(plan: GeneratePlan) -> GenerateOutcome:
+    say_table("Already done", [("samples", f"{plan.config.num_samples:,}"), ("output", plan.config.output)])
+    return nothing_made(plan)
 
 
 if __name__ == "__main__":

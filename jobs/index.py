@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import pipeline.runtime.keyboard  # noqa: F401 (first: it hears a stop while the others are imported)
 from pipeline.errors import ConfigError, CorruptDataError, PermanentStorageError
 from pipeline.plans.flags import arguments, parse_flags
 from pipeline.plans.index_plan import plan_indexing

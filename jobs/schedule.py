@@ -5,6 +5,7 @@ from typing import Annotated
 
 import tyro
 
+import pipeline.runtime.keyboard  # noqa: F401 (first: it hears a stop while the others are imported)
 from pipeline import storage
 from pipeline.errors import ConfigError
 from pipeline.families import DiffusionConfig, kl_to_prior_bits

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+import pipeline.runtime.keyboard  # noqa: F401 (first: it hears a stop while the others are imported)
 from pipeline import storage
 from pipeline.evaluation import sliced_wasserstein
 from pipeline.families import Diffusion, DiffusionConfig, Draws, SamplerConfig, SampleRequest, normal, stream_key

@@ -1,5 +1,6 @@
 """Train a generative model: python jobs/train.py PRESET --data URL --run-dir URL [flags]."""
 
+import pipeline.runtime.keyboard  # noqa: F401 (first: it hears a stop while the others are imported)
 from pipeline.plans.commands import parse_train
 from pipeline.plans.flags import arguments
 from pipeline.plans.output_folder import summary_url

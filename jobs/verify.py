@@ -1,5 +1,6 @@
 """Check a sample set from storage alone: python jobs/verify.py URL [--repair]."""
 
+import pipeline.runtime.keyboard  # noqa: F401 (first: it hears a stop while the others are imported)
 from pipeline import storage
 from pipeline.errors import ConfigError, PermanentStorageError
 from pipeline.plans.flags import arguments

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 from pipeline import storage
+from pipeline.errors import CorruptDataError
 from pipeline.generation import drop_other_copies, keep_checkpoint
 from pipeline.plans.generate_plan import GeneratePlan
 from pipeline.runtime.asking import HUB, asked
@@ -13,7 +14,8 @@ from pipeline.runtime.generator_pool import GeneratorPool
 from pipeline.runtime.hub import start_hub
 from pipeline.runtime.stopping import stop_on_sigterm
 from pipeline.runtime.watch import watched
-from pipeline.samples import SampleSet, open_ranges
+from pipeline.samples import SampleSet, load_manifest, open_ranges
+from pipeline.samples.manifest import manifest_url
 from pipeline.telemetry import (
     GENERATE_METRICS_PORT,
     JOB_INFO,
@@ -59,6 +61,20 @@ def nothing_made(plan: GeneratePlan, *, stopped: bool = False) -> GenerateOutcom
         generated_per_s=0.0,
         given_up={},
     )
+
+
+def is_published(plan: GeneratePlan) -> bool:
+    """Returns whether readers have the whole set already: then a job need not write anything.
+
+    Raises:
+        StorageError: The output could not be read.
+    """
+    if plan.open_parts or not storage.exists(manifest_url(plan.config.output)):
+        return False
+    try:
+        return load_manifest(plan.config.output).num_samples == plan.config.num_samples
+    except CorruptDataError:
+        return False
 
 
 def claim_output(plan: GeneratePlan) -> GeneratePlan:

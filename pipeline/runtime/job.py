@@ -1,12 +1,13 @@
 """How a job script ends: one line for the person who has to act, and an exit code for the machine."""
 
 import os
-import select
+import signal
 import sys
 from collections.abc import Callable
 
 from pipeline.errors import ConfigError, SwissrollError
 from pipeline.runtime.console import warn
+from pipeline.runtime.output import speak_unheard
 
 OK, FAILED, USER_ERROR = 0, 1, 2
 
@@ -14,8 +15,12 @@ OK, FAILED, USER_ERROR = 0, 1, 2
 def run_job(main: Callable[[], int]) -> None:
     """Runs a job's main function and exits: 0 done, 2 the user's mistake, 1 failure.
 
-    Errors of the project are printed as one line. Any other exception is a defect and keeps its traceback.
+    Errors of the project are printed as one line. Any other exception is a defect and keeps its traceback. Output that nobody
+    reads (`| head`) or that cannot be written (a full disk) changes nothing: the job does its work, and ends with its code.
     """
+    speak_unheard()
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as in a shell's background job, which is to go on
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # in place of the one of `keyboard`
     try:
         code = main()
     except ConfigError as error:
@@ -26,18 +31,6 @@ def run_job(main: Callable[[], int]) -> None:
         code = FAILED
     except KeyboardInterrupt:
         warn("stopped by the keyboard; the same command continues")
-        code = FAILED
-    except BrokenPipeError:
-        if not _reader_left():
-            raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains at exit
-        code = FAILED
-    sys.stdout.flush()
+        sys.stdout.flush()
+        os._exit(FAILED)  # Python's own end crashes now and then when threads of Ray were cut short
     sys.exit(code)
-
-
-def _reader_left() -> bool:
-    """Whether standard output is a pipe that nobody reads any more, as after `| head`."""
-    look = select.poll()
-    look.register(sys.stdout.fileno(), 0)
-    return any(event & select.POLLERR for _, event in look.poll(0))

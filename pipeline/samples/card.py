@@ -53,7 +53,7 @@ Sample `i` is a function of the specification below and of `i`. {where_spec}
 
 ## How to load it
 
-In these examples `folder` is the path of the folder that holds this file.
+In these examples `folder` is the path of the folder that holds this file. {limits}
 
 {examples}
 
@@ -77,9 +77,11 @@ Each sample is `NUMBER.png` (or `jpg`, `webp`), `NUMBER.cls` with its class wher
 _DATASETS = """\
 ```python
 # Hugging Face datasets
+import glob
+
 from datasets import load_dataset
 
-samples = load_dataset(folder, split="train")
+samples = load_dataset("parquet", data_files=f"{glob.escape(folder)}/data/*.parquet", split="train")
 picture = samples[0]["image"]
 ```"""
 
@@ -108,10 +110,12 @@ pixels = np.frombuffer(b"".join(samples["pixels"]), np.uint8).reshape(-1, SHAPE)
 _DUCKDB = """\
 ```python
 # DuckDB
+import glob
+
 import duckdb
 
-parts = f"{folder}/data/*.parquet"
-counts = duckdb.sql(f"SELECT label, count(*) AS samples FROM '{parts}' GROUP BY label ORDER BY label").fetchall()
+parts = duckdb.read_parquet(f"{glob.escape(folder)}/data/*.parquet")
+counts = duckdb.sql("SELECT label, count(*) AS samples FROM parts GROUP BY label ORDER BY label").fetchall()
 ```"""
 
 _RAY_DATA = """\
@@ -131,6 +135,10 @@ shards = [f"{folder}/data/{shard['url']}" for shard in INDEX["shardlist"]]
 samples = webdataset.WebDataset(shards, shardshuffle=False).decode("pil")
 ```"""
 
+# Their own reading of paths as URLs, which no escaping helps against.
+_DATASETS_LIMIT = "Hugging Face `datasets` cannot read from a path with `::` in it."
+_RAY_DATA_LIMIT = "Ray Data cannot read from a path with `?` in it."
+_WEBDATASET_LIMIT = "webdataset cannot read from a path with `?` or `#` in it."
 
 CARD_NAME = "README.md"
 """The card's name in the folder of a set."""
@@ -160,6 +168,7 @@ def dataset_card(manifest: Manifest, spec: Mapping[str, object], schema: pa.Sche
         columns=_TAR_COLUMNS if suffix == "tar" else _columns(manifest, schema),
         where_spec=where if suffix == "parquet" else "It is in `run.json`.",
         spec=json.dumps(json.loads(canonical_json(spec)), indent=2, sort_keys=True, ensure_ascii=False),
+        limits=_limits(suffix, schema),
         examples="\n\n".join(_examples(suffix, schema)),
     )
 
@@ -182,6 +191,12 @@ def _examples(suffix: PartSuffix, schema: pa.Schema) -> list[str]:
     if shape is None:
         return [_DATASETS, _PANDAS, _DUCKDB, _RAY_DATA]
     return [_PANDAS_RAW.replace("SHAPE", ", ".join(map(str, shape))), _DUCKDB, _RAY_DATA]
+
+
+def _limits(suffix: PartSuffix, schema: pa.Schema) -> str:
+    if suffix == "tar":
+        return _WEBDATASET_LIMIT
+    return _RAY_DATA_LIMIT if raw_shape(schema) is not None else f"{_DATASETS_LIMIT}\n{_RAY_DATA_LIMIT}"
 
 
 def _size(size_bytes: int) -> str:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Literal, NamedTuple, cast
 
 import xxhash
@@ -12,6 +12,8 @@ from pipeline.errors import CommitConflict, ConfigError, CorruptDataError, Resum
 
 MAX_SAMPLES = 10**12
 """Row indices have 12 digits in names, so that names sort as numbers do."""
+MAX_OPEN_PARTS = 10**7
+"""Parts that one job may have before it; each takes some 120 bytes of its memory."""
 
 PartSuffix = Literal["parquet", "tar"]
 """File name extension of a part: a Parquet file, or a WebDataset shard."""
@@ -171,15 +173,19 @@ def open_ranges(num_samples: int, part_rows: int, committed: Iterable[PartRecord
     Raises:
         CommitConflict: Two records claim the same row.
         ResumeMismatch: A record lies past `num_samples`.
-        ConfigError: A number is out of range.
+        ConfigError: A number is out of range, or there are more than `MAX_OPEN_PARTS` parts to make.
     """
     if part_rows < 1:
         raise ConfigError(f"part_rows: got {part_rows}, expected at least 1")
-    parts = []
-    for gap in gaps(num_samples, committed, uri):
-        first, stop = gap.first, gap.first + gap.rows
-        while first < stop:
-            border = min(stop, (first // part_rows + 1) * part_rows)
-            parts.append(PartRange(first, border - first))
-            first = border
-    return parts
+    spans = [(gap.first, gap.first + gap.rows) for gap in gaps(num_samples, committed, uri)]
+    inner = [range((first // part_rows + 1) * part_rows, stop, part_rows) for first, stop in spans]
+    if (count := sum(len(borders) + 1 for borders in inner)) > MAX_OPEN_PARTS:
+        raise ConfigError(
+            f"num_samples: got {num_samples:,} in parts of {part_rows:,} rows, {count:,} parts to make, expected at most "
+            f"{MAX_OPEN_PARTS:,}; raise --part-rows, which needs an output of its own, or ask for fewer ({uri})"
+        )
+    return [
+        PartRange(begin, end - begin)
+        for (first, stop), borders in zip(spans, inner, strict=True)
+        for begin, end in pairwise(chain((first,), borders, (stop,)))
+    ]

@@ -2,10 +2,15 @@
 
 import multiprocessing
 import os
+import signal
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
+from multiprocessing.connection import Connection, wait
 
+from pipeline.errors import NoAnswer
 from pipeline.samples.findings import Findings
 from pipeline.samples.ledger import PartRecord
 from pipeline.samples.part_checks import check_part
@@ -37,6 +42,7 @@ def check_parts(
 
     Raises:
         TransientStorageError: The store did not answer.
+        NoAnswer: One of the further processes was killed.
     """
     if processes is None:
         large = sum(record.size_bytes for record in records) >= _WORTH_BYTES
@@ -50,26 +56,46 @@ def check_parts(
             break
     expected = findings.like()
     context = multiprocessing.get_context("spawn")  # forking a process with the threads of Arrow or s3fs may hang
-    with ProcessPoolExecutor(processes, context, _begin, (url, spec, expected, decode_images)) as pool:
+    over, alive = context.Pipe(duplex=False)
+    pool = ProcessPoolExecutor(processes, context, _begin, (url, spec, expected, decode_images, over))
+    try:
         waiting = [(record, pool.submit(_check, record)) for record in islice(rest, processes * _AHEAD)]
-        try:
-            while waiting:
-                record, found = waiting.pop(0)
-                findings.absorb(found.result())
-                yield record
-                if (record := next(rest, None)) is not None:
-                    waiting.append((record, pool.submit(_check, record)))
-        finally:
-            pool.shutdown(cancel_futures=True)
+        while waiting:
+            record, found = waiting.pop(0)
+            findings.absorb(found.result())
+            yield record
+            if (record := next(rest, None)) is not None:
+                waiting.append((record, pool.submit(_check, record)))
+    except BrokenProcessPool as error:  # not tried again: where memory is short, the next ones would be killed, too
+        raise NoAnswer(
+            "got a process that was killed while it looked at parts, as the kernel does where memory is short, "
+            f"expected all {processes} to go on ({url}); on fewer cores, as under taskset, there are fewer of them"
+        ) from error
+    finally:
+        alive.close()  # whoever stops the job is not to wait for a part on a store that does not answer
+        pool.shutdown(cancel_futures=True)
+        over.close()
 
 
 _given: tuple[str, Mapping[str, object] | None, Findings, bool]
 """What `_begin` was called with, in a process of the pool."""
 
 
-def _begin(url: str, spec: Mapping[str, object] | None, expected: Findings, decode_images: bool) -> None:
+def _begin(url: str, spec: Mapping[str, object] | None, expected: Findings, decode_images: bool, over: Connection) -> None:
     global _given
     _given = url, spec, expected, decode_images
+    # The keyboard's signal goes to all processes; the one that hands out parts ends the others.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_when, args=(over,), daemon=True).start()
+
+
+def _end_when(over: Connection) -> None:
+    """Ends this process when the one that handed out parts closed its end of the pipe, or the kernel did as it was killed.
+
+    Nothing else would tell: the pipe on which a pool's processes wait for work is held open by themselves.
+    """
+    wait([over])
+    os._exit(1)
 
 
 def _check(record: PartRecord) -> Findings:

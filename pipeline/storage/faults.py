@@ -181,7 +181,7 @@ def in_our_words(error: Exception, url: str, doing: str) -> StorageError | None:
         return TransientStorageError(f"{doing} failed: {_one_line(error)}", url)
     if is_missing(error):
         return PermanentStorageError(f"{doing}: no such {'bucket' if _s3_code(error) == 'NoSuchBucket' else 'object'}", url)
-    if isinstance(error, PermissionError) or status in {401, 403}:
+    if isinstance(error, PermissionError) or status in {401, 403} or getattr(error, "errno", None) == errno.EROFS:
         return PermissionDenied(f"{doing}: permission denied: {_one_line(error)}", url)
     if isinstance(error, OSError) and error.errno in _DISK_FULL_ERRNO:
         return PermanentStorageError(f"disk full while {doing}: {_one_line(error)}", url)

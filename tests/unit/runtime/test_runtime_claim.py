@@ -1,7 +1,11 @@
 """An output that is claimed keeps its checkpoint: it goes on, grows and is repaired when training has removed the original."""
 
 import json
+import os
+import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -283,3 +287,29 @@ def test_an_origin_of_a_version_that_recorded_no_digest_is_read(tmp_path: Path) 
     fields = json.dumps({"given": given, "checkpoint": found, "conditions": ""}, sort_keys=True)
     (tmp_path / "origin.json").write_text(text.replace("DIGEST", xxhash.xxh3_128_hexdigest(fields.encode())))
     assert load_origin(str(tmp_path)) == Origin(given=given, checkpoint=found)
+
+
+@pytest.mark.parametrize(
+    ("samples", "code", "said"),
+    [(12, 0, "Already done"), (20, 1, "failed: locking the folder: permission denied: OSError: .*Read-only file system")],
+)
+def test_a_published_set_is_found_done_where_nobody_may_write(
+    run: Path, tmp_path: Path, samples: int, code: int, said: str
+) -> None:
+    output = tmp_path / "out"
+    make(claim_output(planned(run, output)))
+    if samples == 12:
+        (output / ".lock").touch()  # which every job leaves
+    line = f"--checkpoint {run}@latest --output {output} --num-samples {samples} --part-rows 4 --batch-rows 4 --sampler-steps 2"
+    script = f"mount --bind {output} {output} && mount -o remount,ro,bind {output} && {sys.executable} jobs/generate.py {line}"
+    command = ["unshare", "--map-root-user", "--mount", "sh", "-c"]
+    probe = subprocess.run([*command, f"mount --bind {output} {output}"], check=False, capture_output=True)
+    if probe.returncode:
+        pytest.skip("nothing can be mounted here")
+    environment = {**os.environ, "PYTHONPATH": str(Path.cwd()), "RAY_ADDRESS": "127.0.0.1:1"}
+    before = files(output)
+    ended = subprocess.run([*command, script], env=environment, text=True, capture_output=True, check=False)
+    assert ended.returncode == code, ended
+    assert re.search(said, ended.stdout + ended.stderr), ended
+    assert "Traceback" not in ended.stderr
+    assert files(output) == before

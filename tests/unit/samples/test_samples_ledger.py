@@ -1,4 +1,5 @@
 import hashlib
+import time
 
 import pytest
 from hypothesis import given
@@ -6,6 +7,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import CommitConflict, ConfigError, CorruptDataError, ResumeMismatch
 from pipeline.samples import PartRange, PartRecord, commit_name, open_ranges, parse_commit_name
+from pipeline.samples.ledger import MAX_OPEN_PARTS
 
 
 def record(first: int, rows: int) -> PartRecord:
@@ -163,3 +165,17 @@ def test_numbers_out_of_range_are_named(num_samples: int, part_rows: int):
 def test_a_record_that_cannot_be_is_refused(fields: dict[str, object]):
     with pytest.raises(ConfigError, match="PartRecord"):
         PartRecord(**({"first": 0, "rows": 1, "size_bytes": 1, "xxh3_128": "a" * 32} | fields))  # type: ignore[arg-type]
+
+
+def test_more_parts_than_a_job_can_hold_are_refused_at_once():
+    refused = "got 1,000,000,000,000 in parts of 1,000 rows, 1,000,000,000 parts to make, expected at most 10,000,000; raise"
+    begin = time.monotonic()
+    with pytest.raises(ConfigError, match=refused):
+        open_ranges(10**12, 1000, [])
+    assert time.monotonic() - begin < 1
+    with pytest.raises(ConfigError, match="10,000,001 parts to make"):
+        open_ranges(2 * MAX_OPEN_PARTS + 1, 2, [])
+    with pytest.raises(ConfigError, match="10,000,001 parts to make"):  # the committed one has split one of them
+        open_ranges(10 * MAX_OPEN_PARTS, 10, [record(13, 4)])
+    assert len(open_ranges(10**12, 10**8, [record(0, 10)])) == 10**4
+    assert len(open_ranges(10**12, 1000, [record(0, 10**12 - 5000)])) == 5

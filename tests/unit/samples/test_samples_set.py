@@ -282,17 +282,20 @@ def blocks(card: str) -> dict[str, str]:
     return {example.partition("\n")[0].removeprefix("# "): example for example in examples}
 
 
-def test_the_cards_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("name", ["set", "r[1]*{a,b}", 'it\'s "so"? #1%20'])
+def test_the_cards_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
-    finished_set(str(tmp_path / "set"))
-    examples = blocks((tmp_path / "set" / "README.md").read_text())
+    folder = str(tmp_path / name)
+    finished_set(str(tmp_path / "r1xa"))  # which a pattern could take for the one below it
+    finished_set(folder)
+    examples = blocks((tmp_path / name / "README.md").read_text())
     assert list(examples) == ["Hugging Face datasets", "pandas", "DuckDB", "Ray Data"]
     results: dict[str, dict[str, Any]] = {}
-    for name, example in examples.items():
-        compile(example, name, "exec")
-        if name != "Ray Data":  # starts a cluster
-            exec(example, results.setdefault(name, {"folder": str(tmp_path / "set")}))
+    for tool, example in examples.items():
+        compile(example, tool, "exec")
+        if tool != "Ray Data":  # starts a cluster
+            exec(example, results.setdefault(tool, {"folder": folder}))
     assert results["Hugging Face datasets"]["picture"].size == (6, 6)
     assert results["pandas"]["picture"].size == (6, 6)
     assert results["DuckDB"]["counts"] == [(0, 9), (1, 8), (2, 8)]

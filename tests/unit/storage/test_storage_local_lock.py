@@ -22,7 +22,7 @@ def test_a_file_in_the_way_is_the_users_mistake(tmp_path: Path, below: str):
 @pytest.mark.parametrize(
     ("number", "expected", "words"),
     [
-        (errno.EROFS, PermanentStorageError, "locking the folder failed: .*Read-only file system"),
+        (errno.EROFS, PermissionDenied, "locking the folder: permission denied: .*Read-only file system"),
         (errno.ENOSPC, PermanentStorageError, "disk full while locking the folder"),
         (errno.EACCES, PermissionDenied, "locking the folder: permission denied"),
         (errno.EIO, PermanentStorageError, "locking the folder failed: .*Input/output error"),
