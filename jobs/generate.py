@@ -9,6 +9,7 @@ from pipeline.plans.flags import arguments
 from pipeline.plans.generate_plan import GeneratePlan, plan_generation
 from pipeline.plans.generate_sweep import dated, one_output_each
 from pipeline.plans.output_folder import summary_url
+from pipeline.runtime.cluster_check import check_cluster
 from pipeline.runtime.console import say, say_table, write_summary
 from pipeline.runtime.generate_run import GenerateOutcome, claim_output, nothing_made, run_generation
 from pipeline.runtime.job import FAILED, OK, run_job
@@ -28,7 +29,12 @@ def main() -> int:
             say_table("Plan of the generation job", plan.describe())
         return OK
     with contextlib.ExitStack() as session:
-        start_ray = functools.cache(lambda: session.enter_context(ray_session()))
+
+        @functools.cache
+        def start_ray() -> None:
+            session.enter_context(ray_session())
+            check_cluster(command.job)
+
         outcomes: list[GenerateOutcome] = []
         for plan in plans:
             stopped = any(outcome.stopped for outcome in outcomes)  # which the whole sweep was asked to, not one output
@@ -37,18 +43,20 @@ def main() -> int:
     return OK if all(outcome.finished for outcome in outcomes) else FAILED
 
 
-def _generate(plan: GeneratePlan, start_ray: Callable[[], str]) -> GenerateOutcome:
-    """One output. Ray is started by the first that needs it, once for all."""
+def _generate(plan: GeneratePlan, start_ray: Callable[[], None]) -> GenerateOutcome:
+    """One output. Ray is started by the first that needs it, once for all, and before the output is claimed: a command that
+    the cluster refuses leaves no claim behind that the corrected one would be refused for."""
     with sole_job(plan.config.output, unguarded="warn" if plan.config.sole_writer else "refuse") as fence:
         clear_sample_set(plan.config.output)  # of writers of earlier jobs that were killed
         for line in set_damaged_aside(plan.config.output):  # what such a writer had put and not committed
             say(f"warning: {line}, as it was damaged before it was committed")
+        if plan.open_parts:
+            start_ray()
         plan = claim_output(plan)
         if not plan.open_parts:
             say_table("Already done", [("samples", f"{plan.config.num_samples:,}"), ("output", plan.config.output)])
             return nothing_made(plan)
         say_table("Generating", plan.describe())
-        start_ray()
         outcome = run_generation(plan, fence)
         clear_sample_set(plan.config.output)  # of this job's own workers that died
     failed = f"{len(outcome.given_up)} parts failed, all others are there; the same command tries them again"

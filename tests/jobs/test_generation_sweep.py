@@ -74,3 +74,21 @@ def test_a_sweep_asked_to_stop_begins_no_further_output(alone: Place, run: Path,
     assert ended.code == 1, ended
     assert ended.out.count("Stopped; the same command continues") == 1
     assert not commits(second)
+
+
+@pytest.mark.parametrize(
+    ("flags", "env", "says"),
+    [
+        (("--compiled",), {"CXX": "no-such-compiler"}, "got no compiler (no-such-compiler) on the only node"),
+        ((), {"RAY_ADDRESS": "127.0.0.1:1"}, "no Ray cluster answers"),
+    ],
+    ids=["compiler", "cluster"],
+)
+def test_what_the_cluster_lacks_is_told_before_the_output_is_claimed(
+    alone: Place, run: Path, tmp_path: Path, flags: tuple[str, ...], env: dict[str, str], says: str
+) -> None:
+    output = tmp_path / "out"
+    ended = Place(env={**alone.env, **env}).run("generate.py", *GENERATE, *BY_ONE, "--checkpoint", run, "--output", output, *flags)
+    assert ended.code == 2, ended
+    assert says in ended.error_line()
+    assert [file.name for file in output.iterdir()] == [".lock"]  # the corrected command may have it

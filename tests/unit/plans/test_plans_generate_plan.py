@@ -120,6 +120,7 @@ def test_a_missing_flag_is_named(run: str, tmp_path: Path, flag: str) -> None:
         (("--sampler-steps", "1001"), "1001"),
         (("--guidance", "nan"), "guidance: got nan, expected a finite number"),
         (("--guidance=-inf",), "guidance: got -inf"),
+        (("--guidance", "1e300"), "guidance: got 1e.300, expected a finite number of float32"),
     ],
 )
 def test_what_the_checkpoint_cannot_do_is_refused_before_anything_starts(
