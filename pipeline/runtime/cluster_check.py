@@ -31,7 +31,9 @@ def check_cluster(config: GenerateConfig) -> None:
     names = [_answer(one) for one in answered]
     if names and not silent and all(names):
         places = "the only node" if len(names) == 1 else f"any of the {len(names)} nodes"
-        raise ClusterError(f"compiled: got no compiler ({names[0]}) on {places} for samplers; install one, or leave --compiled out")
+        raise ClusterError(
+            f"compiled: got no compiler ({names[0]}) on {places} for samplers; install one, or leave --compiled out"
+        )
 
 
 def _missing_on(node: str, device: str) -> ObjectRef:

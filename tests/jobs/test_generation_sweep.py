@@ -88,7 +88,9 @@ def test_what_the_cluster_lacks_is_told_before_the_output_is_claimed(
     alone: Place, run: Path, tmp_path: Path, flags: tuple[str, ...], env: dict[str, str], says: str
 ) -> None:
     output = tmp_path / "out"
-    ended = Place(env={**alone.env, **env}).run("generate.py", *GENERATE, *BY_ONE, "--checkpoint", run, "--output", output, *flags)
+    ended = Place(env={**alone.env, **env}).run(
+        "generate.py", *GENERATE, *BY_ONE, "--checkpoint", run, "--output", output, *flags
+    )
     assert ended.code == 2, ended
     assert says in ended.error_line()
     assert [file.name for file in output.iterdir()] == [".lock"]  # the corrected command may have it
