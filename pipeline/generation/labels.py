@@ -49,7 +49,7 @@ class LabelRule:
             return None
         samples = np.arange(first, first + rows)
         if self.counts:
-            # Summed as Python's integers, which cannot overflow; a sample's number is int64, so a border beyond that is never reached.
+            # Summed as Python's integers, which cannot overflow; no sample's number reaches a border beyond int64.
             borders = np.array([min(border, _LAST) for border in itertools.accumulate(self.counts)])
             places = np.minimum(np.searchsorted(borders, samples, side="right"), len(self.classes) - 1)
         elif self.weights:

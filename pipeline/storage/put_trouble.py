@@ -1,4 +1,4 @@
-"""Whether something could be put under a name, as far as can be told without leaving anything: before hours of work, not after."""
+"""Whether something could be put under a name, as far as can be told without leaving anything there."""
 
 import errno
 import os

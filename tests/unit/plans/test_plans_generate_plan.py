@@ -153,7 +153,7 @@ def test_the_checkpoint_found_first_stays_the_one(run: str, tmp_path: Path) -> N
     later = growing / "checkpoints" / "step-000000002"
     shutil.copytree(growing / "checkpoints" / "step-000000001", later)
     assert planned(str(growing), tmp_path / "other").origin.checkpoint == str(later)
-    for again in (str(growing), f"{growing}@latest"):
+    for again in (str(growing), f"{growing}@latest", f"{growing}@latest/"):
         assert planned(again, tmp_path / "out").origin == plan.origin
     # Named itself, another folder is taken at its word; its digest is the same here.
     assert planned(str(later), tmp_path / "out").origin.checkpoint == str(later)
