@@ -4,14 +4,16 @@ import contextlib
 import functools
 from collections.abc import Callable
 
+from pipeline.errors import ClusterError, NoAnswer, SwissrollError
 from pipeline.plans.commands import parse_generate
 from pipeline.plans.flags import arguments
-from pipeline.plans.generate_plan import GeneratePlan, plan_generation
+from pipeline.plans.generate_plan import GeneratePlan
+from pipeline.plans.generate_plans import Unplanned, plan_all
 from pipeline.plans.generate_sweep import dated, one_output_each
 from pipeline.plans.output_folder import summary_url
 from pipeline.runtime.cluster_check import check_cluster
-from pipeline.runtime.console import say, say_table, write_summary
-from pipeline.runtime.generate_run import GenerateOutcome, claim_output, nothing_made, run_generation
+from pipeline.runtime.console import say, say_table, warn, write_summary
+from pipeline.runtime.generate_run import GenerateOutcome, claim_output, not_made, nothing_made, run_generation
 from pipeline.runtime.job import FAILED, OK, run_job
 from pipeline.runtime.leftovers import clear_sample_set
 from pipeline.runtime.lock import sole_job
@@ -23,11 +25,14 @@ def main() -> int:
     """Plans, generates and reports; returns the exit code."""
     command = parse_generate(arguments())
     summary = summary_url(command.summary and dated("--summary", command.summary, command.job.date))
-    plans = [plan_generation(job) for job in one_output_each(command.job)]
-    if command.dry_run:
-        for plan in plans:
+    plans = plan_all(one_output_each(command.job))
+    for plan in plans:
+        if isinstance(plan, Unplanned):
+            warn(f"failed: {plan.output}: {plan.error}")
+        elif command.dry_run:
             say_table("Plan of the generation job", plan.describe())
-        return OK
+    if command.dry_run:
+        return FAILED if any(isinstance(plan, Unplanned) for plan in plans) else OK
     with contextlib.ExitStack() as session:
 
         @functools.cache
@@ -37,10 +42,27 @@ def main() -> int:
 
         outcomes: list[GenerateOutcome] = []
         for plan in plans:
-            stopped = any(outcome.stopped for outcome in outcomes)  # which the whole sweep was asked to, not one output
-            outcomes.append(nothing_made(plan, stopped=True) if stopped else _generate(plan, start_ray))
+            if isinstance(plan, Unplanned):
+                outcomes.append(not_made(plan.output, plan.error))
+            elif any(outcome.stopped for outcome in outcomes):  # which the whole sweep was asked to, not one output
+                outcomes.append(nothing_made(plan, stopped=True))
+            elif len(plans) == 1:
+                outcomes.append(_generate(plan, start_ray))
+            else:
+                outcomes.append(_generate_or_say_why(plan, start_ray))
     write_summary(summary, outcomes[0] if len(plans) == 1 else outcomes)
     return OK if all(outcome.finished for outcome in outcomes) else FAILED
+
+
+def _generate_or_say_why(plan: GeneratePlan, start_ray: Callable[[], None]) -> GenerateOutcome:
+    """One output of a sweep, which goes on without it if it fails."""
+    try:
+        return _generate(plan, start_ray)
+    except (ClusterError, NoAnswer):
+        raise  # no output could be made
+    except SwissrollError as error:
+        warn(f"failed: {plan.config.output}: {error}")
+        return not_made(plan.config.output, error, plan.committed_rows)
 
 
 def _generate(plan: GeneratePlan, start_ray: Callable[[], None]) -> GenerateOutcome:

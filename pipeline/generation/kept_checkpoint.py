@@ -29,6 +29,10 @@ def keep_checkpoint(output: str, checkpoint: str, digest: str) -> str:
     kept = _kept_url(output, digest)
     is_begun = bool(storage.list_objects(kept, recursive=True))
     if not is_whole_copy(kept):
+        if not is_there(checkpoint):
+            raise CorruptDataError(
+                "the checkpoint was removed since it was found, expected it to stay until it is copied", checkpoint
+            )
         copy_for_sampling(checkpoint, kept, digest)
     problem = _problem(kept, digest) if is_begun else None
     if problem is not None:

@@ -14,6 +14,7 @@ from pipeline.generation import encode_png
 from pipeline.plans.commands import parse_generate
 from pipeline.plans.generate_config import GenerateConfig
 from pipeline.plans.generate_plan import GeneratePlan, plan_generation
+from pipeline.plans.generate_plans import Unplanned, plan_all
 from pipeline.samples import PartRange, PartRows, SampleSet, encode_part
 
 
@@ -184,3 +185,15 @@ def test_counts_and_conditions_say_how_many_samples(run: str, tmp_path: Path) ->
         asked(0, "--conditions", str(file), "--labels", "3")
     with pytest.raises(ConfigError, match="--num-samples is missing"):
         asked(0)
+
+
+def test_of_several_outputs_those_are_planned_that_can_be(run: str, tmp_path: Path) -> None:
+    good = planned(run, tmp_path / "good").config
+    bad = replace(good, checkpoint=str(tmp_path / "gone"), output=str(tmp_path / "bad"))
+    first, second = plan_all([bad, good])
+    assert isinstance(first, Unplanned)
+    assert first.output == bad.output
+    assert "gone does not exist" in str(first.error)
+    assert isinstance(second, GeneratePlan)
+    with pytest.raises(ConfigError, match="gone does not exist"):
+        plan_all([bad, bad])

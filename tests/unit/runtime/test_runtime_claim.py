@@ -263,3 +263,11 @@ def test_an_origin_of_a_version_that_recorded_no_digest_is_read(tmp_path: Path) 
     fields = json.dumps({"given": given, "checkpoint": found, "conditions": ""}, sort_keys=True)
     (tmp_path / "origin.json").write_text(text.replace("DIGEST", xxhash.xxh3_128_hexdigest(fields.encode())))
     assert load_origin(str(tmp_path)) == Origin(given=given, checkpoint=found)
+
+
+def test_a_checkpoint_that_is_removed_between_plan_and_claim_is_named(run: Path, tmp_path: Path) -> None:
+    plan = planned(run, tmp_path / "out")
+    shutil.rmtree(run)
+    with pytest.raises(CorruptDataError, match=r"was removed since it was found.*step-000000001"):
+        claim_output(plan)
+    assert not (tmp_path / "out").exists()
