@@ -80,7 +80,7 @@ def mend_kept(output: str, checkpoint: str, digest: str) -> tuple[list[str], lis
     if not original or not is_there(original):
         gone = f"{original} is gone" if original else "nothing says where the original is"
         advice = f"put it back, or delete {name} if the set need neither grow nor be repaired"
-        return [], [f"{problem}; {gone}: {advice}"]
+        return [], [f"{problem}; {gone}: {advice}; if it moved, say with --checkpoint where to"]
     try:
         copy_for_sampling(original, _kept_url(output, digest), digest, replace=True)
     except (ConfigError, CorruptDataError, PermanentStorageError) as error:

@@ -80,6 +80,20 @@ def _recorded(output: str, origin: Origin) -> PinnedCheckpoint:
     return PinnedCheckpoint(origin, known, find_checkpoint(output, origin.checkpoint, known.digest))
 
 
+def known_conditions(output: str) -> str:
+    """Returns the SHA-256 of the file of conditions that a set is made from, as run.json has it; empty where it has none.
+
+    Raises:
+        CorruptDataError: run.json is damaged.
+    """
+    try:
+        generation: Any = SampleSet(output).spec().get("generation")
+    except PermanentStorageError:
+        return ""
+    found = generation.get("conditions_sha256") if isinstance(generation, dict) else None
+    return found if isinstance(found, str) else ""
+
+
 def _known(output: str) -> CheckpointInfo | None:
     """What run.json says of the checkpoint, of its averages only the one that was sampled; None where there is no run.json."""
     try:

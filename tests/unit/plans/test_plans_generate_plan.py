@@ -197,3 +197,29 @@ def test_of_several_outputs_those_are_planned_that_can_be(run: str, tmp_path: Pa
     assert isinstance(second, GeneratePlan)
     with pytest.raises(ConfigError, match="gone does not exist"):
         plan_all([bad, bad])
+
+
+def test_a_finished_set_does_not_mind_that_its_conditions_are_gone(run: str, tmp_path: Path) -> None:
+    file = tmp_path / "conditions.parquet"
+    pq.write_table(pa.table({"label": [row % 10 for row in range(40)]}), file)
+    flags = "--conditions", str(file)
+    plan = planned(run, tmp_path / "out", *flags)
+    commit(plan, plan.open_parts[0])
+    moved = file.rename(tmp_path / "moved.parquet")
+    with pytest.raises(ConfigError, match="no such object"):
+        planned(run, tmp_path / "out", *flags)
+    for part in plan.open_parts[1:]:
+        commit(plan, part)
+    for samples in (0, 25):  # without a number, as many as were asked for
+        again = planned(run, tmp_path / "out", *flags, samples=samples)
+        assert (again.open_parts, again.config.num_samples, again.spec) == ([], 25, plan.spec)
+    with pytest.raises(ConfigError, match="no such object"):
+        planned(run, tmp_path / "out", *flags, samples=26)
+    with pytest.raises(ResumeMismatch, match=r"generation\.seed"):
+        planned(run, tmp_path / "out", *flags, "--seed", "1")
+    assert planned(run, tmp_path / "out", "--conditions", str(moved), samples=40).open_parts == [
+        PartRange(25, 11),
+        PartRange(36, 4),
+    ]
+    with pytest.raises(ConfigError, match="no such object"):
+        planned(run, tmp_path / "new", *flags)
