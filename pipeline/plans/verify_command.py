@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pipeline.errors import ConfigError
 
-USAGE = "usage: verify.py URL [--no-images] [--repair], URL being the folder of a sample set"
+USAGE = "usage: verify.py URL [--no-images] [--repair [--checkpoint URL] [--conditions FILE]], URL being a sample set's folder"
 HELP = f"""{USAGE}
 
 Exit code 0: finished and undamaged; 1: unfinished or damaged; 2: no sample set there.

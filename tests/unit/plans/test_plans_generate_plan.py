@@ -223,3 +223,24 @@ def test_a_finished_set_does_not_mind_that_its_conditions_are_gone(run: str, tmp
     ]
     with pytest.raises(ConfigError, match="no such object"):
         planned(run, tmp_path / "new", *flags)
+
+
+@pytest.mark.parametrize(
+    "below", ["data", "data/x/y", "commits", "goals/x", "checkpoint", "checkpoint/0123/unet", "quarantine"]
+)
+def test_an_output_in_a_folder_of_another_set_is_refused(run: str, tmp_path: Path, below: str) -> None:
+    plan = planned(run, tmp_path / "outer")
+    commit(plan, plan.open_parts[0])
+    with pytest.raises(ConfigError, match=rf"--output: got .*{below}, which is in .*/ of the sample set {tmp_path}/outer;"):
+        planned(run, tmp_path / "outer" / below)
+    (tmp_path / "outer" / "run.json").write_text("{")
+    with pytest.raises(ConfigError, match="of the sample set"):
+        planned(run, tmp_path / "outer" / below)
+
+
+@pytest.mark.parametrize("output", ["outer/inner", "outer/datasets", "data", "data/commits/x", "outer"])
+def test_an_output_beside_the_folders_of_a_set_is_not_refused(run: str, tmp_path: Path, output: str) -> None:
+    plan = planned(run, tmp_path / "outer")
+    commit(plan, plan.open_parts[0])
+    (tmp_path / "run.json").write_text('{"mine": 1}')
+    planned(run, tmp_path / output)
