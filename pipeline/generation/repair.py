@@ -159,7 +159,9 @@ def _maker(samples: SampleSet, named: _Named) -> PartMaker:
     places = checkpoint_places(samples.url, found, known.checkpoint_digest)
     wants_conditions = bool(known.conditions_sha256)
     if not found and not places:
-        raise ConfigError(f"got no origin.json that says where the checkpoint is; name it with --checkpoint ({samples.url})")
+        raise ConfigError(
+            f"got no origin.json that says where the checkpoint is; jobs/generate.py writes it, or say it with --checkpoint ({samples.url})"
+        )
     if not places:
         raise checkpoint_is_gone(samples.url, found)
     if wants_conditions and not conditions:

@@ -69,7 +69,7 @@ def test_a_set_is_repaired_from_where_all_of_it_is_now(output: Path, tmp_path: P
 
 def test_without_its_origin_it_is_repaired_too(output: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (output / "origin.json").unlink()
-    with pytest.raises(ConfigError, match=r"no origin\.json that says where the checkpoint is; name it with --checkpoint"):
+    with pytest.raises(ConfigError, match=r"no origin\.json that says where the checkpoint is; .*or say it with --checkpoint"):
         repaired(monkeypatch, output, "--repair")
     with pytest.raises(ConfigError, match=r"no origin\.json that says where the conditions are; name them with --conditions"):
         repaired(monkeypatch, output, "--repair", "--checkpoint", tmp_path / "moved")
