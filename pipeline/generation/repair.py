@@ -160,7 +160,8 @@ def _maker(samples: SampleSet, named: _Named) -> PartMaker:
     wants_conditions = bool(known.conditions_sha256)
     if not found and not places:
         raise ConfigError(
-            f"got no origin.json that says where the checkpoint is; jobs/generate.py writes it, or say it with --checkpoint ({samples.url})"
+            "got no origin.json that says where the checkpoint is; jobs/generate.py writes it, or say it with --checkpoint "
+            f"({samples.url})"
         )
     if not places:
         raise checkpoint_is_gone(samples.url, found)
