@@ -5,14 +5,23 @@ import functools
 from collections.abc import Callable
 
 import pipeline.runtime.keyboard  # noqa: F401 (first: it hears a stop while the others are imported)
-from pipeline.errors import PermissionDenied
+from pipeline.errors import ClusterError, NoAnswer, PermissionDenied, SwissrollError
 from pipeline.plans.commands import parse_generate
 from pipeline.plans.flags import arguments
-from pipeline.plans.generate_plan import GeneratePlan, plan_generation
+from pipeline.plans.generate_plan import GeneratePlan
+from pipeline.plans.generate_plans import Unplanned, plan_all
 from pipeline.plans.generate_sweep import dated, one_output_each
 from pipeline.plans.output_folder import summary_url
-from pipeline.runtime.console import say, say_table, write_summary
-from pipeline.runtime.generate_run import GenerateOutcome, claim_output, is_published, nothing_made, run_generation
+from pipeline.runtime.cluster_check import check_cluster
+from pipeline.runtime.console import say, say_table, warn, write_summary
+from pipeline.runtime.generate_run import (
+    GenerateOutcome,
+    claim_output,
+    is_published,
+    not_made,
+    nothing_made,
+    run_generation,
+)
 from pipeline.runtime.job import FAILED, OK, run_job
 from pipeline.runtime.leftovers import clear_sample_set
 from pipeline.runtime.lock import sole_job
@@ -24,23 +33,49 @@ def main() -> int:
     """Plans, generates and reports; returns the exit code."""
     command = parse_generate(arguments())
     summary = summary_url(command.summary and dated("--summary", command.summary, command.job.date))
-    plans = [plan_generation(job) for job in one_output_each(command.job)]
-    if command.dry_run:
-        for plan in plans:
+    plans = plan_all(one_output_each(command.job))
+    for plan in plans:
+        if isinstance(plan, Unplanned):
+            warn(f"failed: {plan.output}: {plan.error}")
+        elif command.dry_run:
             say_table("Plan of the generation job", plan.describe())
-        return OK
+    if command.dry_run:
+        return FAILED if any(isinstance(plan, Unplanned) for plan in plans) else OK
     with contextlib.ExitStack() as session:
-        start_ray = functools.cache(lambda: session.enter_context(ray_session()))
+
+        @functools.cache
+        def start_ray() -> None:
+            session.enter_context(ray_session())
+            check_cluster(command.job)
+
         outcomes: list[GenerateOutcome] = []
         for plan in plans:
-            stopped = any(outcome.stopped for outcome in outcomes)  # which the whole sweep was asked to, not one output
-            outcomes.append(nothing_made(plan, stopped=True) if stopped else _generate(plan, start_ray))
+            if isinstance(plan, Unplanned):
+                outcomes.append(not_made(plan.output, plan.error))
+            elif any(outcome.stopped for outcome in outcomes):  # which the whole sweep was asked to, not one output
+                outcomes.append(nothing_made(plan, stopped=True))
+            elif len(plans) == 1:
+                outcomes.append(_generate(plan, start_ray))
+            else:
+                outcomes.append(_generate_or_say_why(plan, start_ray))
     write_summary(summary, outcomes[0] if len(plans) == 1 else outcomes)
     return OK if all(outcome.finished for outcome in outcomes) else FAILED
 
 
-def _generate(plan: GeneratePlan, start_ray: Callable[[], str]) -> GenerateOutcome:
-    """One output. Ray is started by the first that needs it, once for all."""
+def _generate_or_say_why(plan: GeneratePlan, start_ray: Callable[[], None]) -> GenerateOutcome:
+    """One output of a sweep, which goes on without it if it fails."""
+    try:
+        return _generate(plan, start_ray)
+    except (ClusterError, NoAnswer):
+        raise  # no output could be made
+    except SwissrollError as error:
+        warn(f"failed: {plan.config.output}: {error}")
+        return not_made(plan.config.output, error, plan.committed_rows)
+
+
+def _generate(plan: GeneratePlan, start_ray: Callable[[], None]) -> GenerateOutcome:
+    """One output. Ray is started by the first that needs it, once for all, and before the output is claimed: a command that
+    the cluster refuses leaves no claim behind that the corrected one would be refused for."""
     with contextlib.ExitStack() as held:
         try:
             fence = held.enter_context(sole_job(plan.config.output, unguarded="warn" if plan.config.sole_writer else "refuse"))
@@ -51,11 +86,12 @@ def _generate(plan: GeneratePlan, start_ray: Callable[[], str]) -> GenerateOutco
         clear_sample_set(plan.config.output)  # of writers of earlier jobs that were killed
         for line in set_damaged_aside(plan.config.output):  # what such a writer had put and not committed
             say(f"warning: {line}, as it was damaged before it was committed")
+        if plan.open_parts:
+            start_ray()
         plan = claim_output(plan)
         if not plan.open_parts:
             return _already_done(plan)
         say_table("Generating", plan.describe())
-        start_ray()
         outcome = run_generation(plan, fence)
         clear_sample_set(plan.config.output)  # of this job's own workers that died
     failed = f"{len(outcome.given_up)} parts failed, all others are there; the same command tries them again"

@@ -46,6 +46,7 @@ def main() -> int:
     elif not {"-h", "--help"} & set(given):
         raise ConfigError(f"the preset is missing; {USAGE}")
     command = parse_flags(ScheduleCommand, given, ScheduleCommand(family=default), prog="schedule.py PRESET")
+    url = None if command.output is None else output_url("--output", command.output, is_file=True)
     report = report_schedule(command.family, command.tolerance_bits, command.second_moment)
     T, schedule = command.family.timesteps, report.schedule
     for line in report.lines():
@@ -58,11 +59,10 @@ def main() -> int:
             (f"below {command.tolerance_bits:g} bits/dim", f"{enough}, of {T:,}"),
         ],
     )
-    if command.output is not None:
+    if url is not None:
         kl = kl_to_prior_bits(schedule, command.second_moment).tolist()
         title = f"{schedule.name}, T = {T}"
         picture = schedule_curves(schedule.alpha_bar.tolist(), schedule.log_snr().tolist(), kl, command.tolerance_bits, title)
-        url = output_url("--output", command.output)
         storage.put_replace(url, picture)
         say_table("Drawn", [("picture", url)])
     return OK

@@ -4,22 +4,12 @@ import pipeline.runtime.keyboard  # noqa: F401 (first: it hears a stop while the
 from pipeline import storage
 from pipeline.errors import ConfigError, PermanentStorageError
 from pipeline.plans.flags import arguments
+from pipeline.plans.verify_command import HELP, parse_verify
 from pipeline.runtime.console import say
 from pipeline.runtime.job import FAILED, OK, run_job
 from pipeline.runtime.lock import sole_job
 from pipeline.samples import VerifyReport, verify
 from pipeline.telemetry import ProgressPoint, ProgressReporter
-
-USAGE = "usage: verify.py URL [--no-images] [--repair], URL being the folder of a sample set"
-HELP = f"""{USAGE}
-
-Exit code 0: finished and undamaged; 1: unfinished or damaged; 2: no sample set there.
-
---no-images compares all bytes with their digests, and decodes no image: much faster for large sets.
---repair makes broken parts again from the checkpoint that the set was made from, and puts them in place if they have the
-digests that were committed; it mends the output's copy of the checkpoint from the
-original, run.json, the ledger, the manifest, the index of shards, the contact sheet and a card that is missing or no text, and
-moves a damaged origin.json, files that belong to no part and what is in the place of a file to quarantine/."""
 
 
 def main() -> int:
@@ -28,12 +18,9 @@ def main() -> int:
     if {"-h", "--help"} & set(given):
         say(HELP)
         return OK
-    urls = [argument for argument in given if argument not in ("--repair", "--no-images")]
-    images = "--no-images" not in given
-    if len(urls) != 1 or urls[0].startswith("-"):
-        raise ConfigError(f"got {' '.join(given) or 'no arguments'}; {USAGE}")
-    report = _verified(urls[0], images)
-    if not report.problems or "--repair" not in given:
+    command = parse_verify(given)
+    report = _verified(command.url, command.images)
+    if not report.problems or not command.repair:
         say(report.describe())
         return OK if report.ok else FAILED
     for problem in report.problems:
@@ -41,12 +28,18 @@ def main() -> int:
     from pipeline.generation.repair import repair
 
     with sole_job(report.url, unguarded="warn") as fence, ProgressReporter("repair", "part") as reporter:
-        mended = repair(report, lambda done, total: reporter.update(ProgressPoint(done=done, total=total)), fence)
+        mended = repair(
+            report,
+            lambda done, total: reporter.update(ProgressPoint(done=done, total=total)),
+            fence,
+            checkpoint=command.checkpoint,
+            conditions=command.conditions,
+        )
     for line in mended.done:
         say(f"repaired: {line}")
     for line in mended.failed:
         say(f"not repaired: {line}")
-    report = _verified(report.url, images)
+    report = _verified(report.url, command.images)
     say(report.describe())
     return OK if report.ok else FAILED
 

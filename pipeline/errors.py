@@ -2,7 +2,8 @@
 
     SwissrollError
     ├── ConfigError               the user: mend the command, the configuration or the input
-    │   └── ResumeMismatch        the user: this folder belongs to a run with another configuration
+    │   ├── ResumeMismatch        the user: this folder belongs to a run with another configuration
+    │   └── ClusterError          the user: the cluster is not there, or has not what the job needs
     ├── CorruptDataError          the owner of the data: a shard, part or checkpoint is not what it should be
     ├── StorageError
     │   ├── TransientStorageError nobody yet: a retry may succeed
@@ -26,6 +27,10 @@ class ConfigError(SwissrollError):
 
 class ResumeMismatch(ConfigError):
     """A run or output folder was made with another configuration than the one given now."""
+
+
+class ClusterError(ConfigError):
+    """The Ray cluster does not answer, or lacks what every output of the job needs."""
 
 
 class CorruptDataError(SwissrollError):

@@ -29,6 +29,10 @@ def keep_checkpoint(output: str, checkpoint: str, digest: str) -> str:
     kept = _kept_url(output, digest)
     is_begun = bool(storage.list_objects(kept, recursive=True))
     if not is_whole_copy(kept):
+        if not is_there(checkpoint):
+            raise CorruptDataError(
+                "the checkpoint was removed since it was found, expected it to stay until it is copied", checkpoint
+            )
         copy_for_sampling(checkpoint, kept, digest)
     problem = _problem(kept, digest) if is_begun else None
     if problem is not None:
@@ -76,7 +80,7 @@ def mend_kept(output: str, checkpoint: str, digest: str) -> tuple[list[str], lis
     if not original or not is_there(original):
         gone = f"{original} is gone" if original else "nothing says where the original is"
         advice = f"put it back, or delete {name} if the set need neither grow nor be repaired"
-        return [], [f"{problem}; {gone}: {advice}"]
+        return [], [f"{problem}; {gone}: {advice}; if it moved, say with --checkpoint where to"]
     try:
         copy_for_sampling(original, _kept_url(output, digest), digest, replace=True)
     except (ConfigError, CorruptDataError, PermanentStorageError) as error:

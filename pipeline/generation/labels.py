@@ -1,5 +1,6 @@
 """Which class each sample is asked for."""
 
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -9,6 +10,8 @@ from numpy.typing import NDArray
 
 from pipeline.errors import ConfigError
 from pipeline.families import stream_key, uniform
+
+_LAST = int(np.iinfo(np.int64).max)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +29,8 @@ class LabelRule:
         for name, values in (("counts", self.counts), ("weights", self.weights)):
             if values and (len(values) != len(self.classes) or not all(0 < value < math.inf for value in values)):
                 raise ConfigError(f"labels: got the {name} {list(values)}, expected a positive one for each class")
+        if not math.isfinite(sum(self.weights)):
+            raise ConfigError(f"labels: got the weights {list(self.weights)}, expected a sum below 1.8e308")
 
     @property
     def num_samples(self) -> int | None:
@@ -44,7 +49,9 @@ class LabelRule:
             return None
         samples = np.arange(first, first + rows)
         if self.counts:
-            places = np.minimum(np.searchsorted(np.cumsum(self.counts), samples, side="right"), len(self.classes) - 1)
+            # Summed as Python's integers, which cannot overflow; no sample's number reaches a border beyond int64.
+            borders = np.array([min(border, _LAST) for border in itertools.accumulate(self.counts)])
+            places = np.minimum(np.searchsorted(borders, samples, side="right"), len(self.classes) - 1)
         elif self.weights:
             borders = np.cumsum(self.weights)
             drawn = uniform(stream_key(seed, "generation label"), torch.from_numpy(samples), 0, ()).numpy()

@@ -3,11 +3,12 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 
 from pipeline import storage
+from pipeline.checkpoints import inspect_checkpoint, resolve
 from pipeline.errors import ConfigError, CorruptDataError, PermanentStorageError, ResumeMismatch
 from pipeline.generation.kept_checkpoint import check_kept, checkpoint_is_gone, checkpoint_places, mend_kept
 from pipeline.generation.making import PartMaker
@@ -29,6 +30,13 @@ class Repair:
     """What could not be mended and why, each in one line."""
 
 
+class _Named(NamedTuple):
+    """What the user named, as it moved; empty where nothing was named."""
+
+    checkpoint: str
+    conditions: str
+
+
 def with_kept_checkpoint(report: VerifyReport) -> VerifyReport:
     """Returns a report with what is wrong with the set's copy of its checkpoint; unchanged where run.json does not say which.
 
@@ -41,7 +49,12 @@ def with_kept_checkpoint(report: VerifyReport) -> VerifyReport:
 
 
 def repair(
-    report: VerifyReport, progress: Callable[[int, int], None] | None = None, fence: storage.Fence | None = None
+    report: VerifyReport,
+    progress: Callable[[int, int], None] | None = None,
+    fence: storage.Fence | None = None,
+    *,
+    checkpoint: str = "",
+    conditions: str = "",
 ) -> Repair:
     """Mends what `verify` found: run.json, the ledger and what readers follow from each other, parts by making them again, and
     the copy of the checkpoint from the original.
@@ -53,10 +66,12 @@ def repair(
         report: From `verify`; nobody else may write to the set meanwhile.
         progress: Called after each part with the parts made again so far and all that are broken.
         fence: The lease on the set's folder, where it has one, looked at before anything is put or moved.
+        checkpoint: Where the set's checkpoint is now, or a run whose newest it is; empty: where it was found.
+        conditions: Where the set's file of conditions is now; empty: where it was found.
 
     Raises:
         CommitConflict: Another job took the folder over meanwhile.
-        ConfigError: The checkpoint that the set was made from cannot be found.
+        ConfigError: The checkpoint or the conditions that the set was made from cannot be found, or what is named is another.
         CorruptDataError: run.json is damaged, and nothing tells what it was.
         StorageError: The store could not be read or written.
     """
@@ -67,15 +82,16 @@ def repair(
     samples = SampleSet(report.url)
     done += mend_origin(report.url)
     done += mend_goals(report.url, check)
+    named = _Named(_same_checkpoint(samples, checkpoint), conditions)
     # A job that took over may have put a part by now that is not yet committed: no stray file to be moved.
     done += mend_ledger(report.url, check)
     broken = [record for record in samples.committed() if _is_broken(samples, record)]
     check()
-    mended, not_mended = _mend_kept(samples)
+    mended, not_mended = _mend_kept(samples, named.checkpoint)
     done += mended
     failed: list[str] = []
     if broken:
-        maker = _maker(samples)
+        maker = _maker(samples, named)
         for number, record in enumerate(broken, 1):
             problem = _make_again(samples, maker, record, check)
             where = f"data/{record.name}"
@@ -96,9 +112,27 @@ def repair(
     return Repair(done=tuple(done), failed=(*failed, *not_mended))
 
 
-def _mend_kept(samples: SampleSet) -> tuple[list[str], list[str]]:
+def _same_checkpoint(samples: SampleSet, named: str) -> str:
+    """The folder of the checkpoint that the user named, if it is the set's; empty where none was named."""
+    digest = _checkpoint_digest(samples)
+    if not named or digest is None:
+        return named and storage.absolute_url(named)
+    try:
+        found = resolve(named)
+        got = inspect_checkpoint(found).digest
+    except (CorruptDataError, PermanentStorageError) as error:
+        raise ConfigError(f"--checkpoint: {error}") from error
+    if got != digest:
+        raise ConfigError(
+            f"--checkpoint: got {found} with the digest {got[:12]}, expected that of the set's checkpoint, {digest[:12]}"
+        )
+    return found
+
+
+def _mend_kept(samples: SampleSet, named: str) -> tuple[list[str], list[str]]:
     origin, digest = load_origin(samples.url), _checkpoint_digest(samples)
-    return mend_kept(samples.url, "" if origin is None else origin.checkpoint, digest) if digest else ([], [])
+    found = named or ("" if origin is None else origin.checkpoint)
+    return mend_kept(samples.url, found, digest) if digest else ([], [])
 
 
 def _checkpoint_digest(samples: SampleSet) -> str | None:
@@ -119,7 +153,7 @@ def _is_broken(samples: SampleSet, record: PartRecord) -> bool:
     return part_digest(data) != record.xxh3_128
 
 
-def _maker(samples: SampleSet) -> PartMaker:
+def _maker(samples: SampleSet, named: _Named) -> PartMaker:
     spec = samples.spec()
     try:
         known = TypeAdapter(GenerationSpec).validate_json(json.dumps(spec["generation"]), strict=True)
@@ -127,19 +161,28 @@ def _maker(samples: SampleSet) -> PartMaker:
         raise ConfigError(f"got a specification that this version does not know: {error} ({samples.url}/run.json)") from error
     origin = load_origin(samples.url)
     found, conditions = ("", "") if origin is None else (origin.checkpoint, origin.conditions)
+    found, conditions = named.checkpoint or found, named.conditions or conditions
     places = checkpoint_places(samples.url, found, known.checkpoint_digest)
-    if origin is None and (not places or known.conditions_sha256):
+    wants_conditions = bool(known.conditions_sha256)
+    if not found and not places:
         raise ConfigError(
-            f"got no origin.json that says where the checkpoint is; jobs/generate.py writes it, repair then ({samples.url})"
+            "got no origin.json that says where the checkpoint is; jobs/generate.py writes it, or say it with --checkpoint "
+            f"({samples.url})"
         )
     if not places:
         raise checkpoint_is_gone(samples.url, found)
+    if wants_conditions and not conditions:
+        raise ConfigError(f"got no origin.json that says where the conditions are; name them with --conditions ({samples.url})")
+    if wants_conditions and not storage.exists(conditions):
+        raise ConfigError(
+            f"the set's conditions are needed to repair it, and {conditions} is gone; name them with --conditions"
+        )
     for place in places:
         try:
             return PartMaker(place, known, spec, conditions)
         except (CorruptDataError, PermanentStorageError) as error:
             if place == places[-1]:
-                raise ConfigError(f"the set's checkpoint is needed to repair it: {error}") from error
+                raise ConfigError(f"what the set was made from is needed to repair it: {error}") from error
     raise AssertionError  # there is a last one
 
 

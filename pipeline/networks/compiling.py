@@ -24,10 +24,7 @@ def compile_network(network: nn.Module, device: torch.device, *, trains: bool = 
     """
     import torch._inductor.config as inductor  # half a second that plain jobs need not wait for
 
-    # C++ for kernels; on CUDA, C for what launches them.
-    names = inductor.cpp.cxx if device.type == "cpu" else (os.environ.get("CC"), "gcc", "clang")
-    if not any(shutil.which(name) for name in names if name):
-        missing = " or ".join(name for name in names if name)
+    if missing := missing_compiler(device.type):
         raise ConfigError(f"compiled: got no compiler ({missing}) on this machine; install one, or do without compiling")
     if device.type == "cpu" and not trains:
         # Weights become constants in the layout that convolutions want; as it is looked at while tracing, no option will do.
@@ -35,6 +32,21 @@ def compile_network(network: nn.Module, device: torch.device, *, trains: bool = 
     elif trains:
         inductor.freezing = False  # of a network that this process compiled before
     network.compile(dynamic=False, options={"deterministic": True} if hasattr(inductor, "deterministic") else None)
+
+
+def missing_compiler(device: str) -> str | None:
+    """Returns the names of the compilers one of which this machine should have and has not; None where there is one.
+
+    Args:
+        device: Kind of device that the network is compiled for, "cpu" or "cuda".
+    """
+    import torch._inductor.config as inductor  # as above
+
+    # C++ for kernels; on CUDA, C for what launches them.
+    names = [name for name in (inductor.cpp.cxx if device == "cpu" else (os.environ.get("CC"), "gcc", "clang")) if name]
+    if any(shutil.which(name) for name in names):
+        return None
+    return " or ".join(names) or "CXX is set to nothing"
 
 
 def compiler_trouble(error: Exception) -> ConfigError | None:

@@ -1,12 +1,15 @@
 """Configuration of a generation job."""
 
-import math
 from dataclasses import dataclass
 from typing import Literal
+
+import numpy as np
 
 from pipeline.errors import ConfigError
 from pipeline.families.sampler_tables import Clip, SamplerName
 from pipeline.generation import ImageFormat, Layout, Precision
+
+_LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,8 +88,8 @@ class GenerateConfig:
                 raise ConfigError(f"{name} must be at least 1, got {value}")
         if not self.part_timeout_s > 0:
             raise ConfigError(f"part_timeout_s must be above 0, got {self.part_timeout_s}")
-        if not math.isfinite(self.guidance):
-            raise ConfigError(f"guidance: got {self.guidance}, expected a finite number")
+        if not abs(self.guidance) <= _LARGEST_FLOAT32:
+            raise ConfigError(f"guidance: got {self.guidance}, expected a finite number of float32, below 3.4e38")
         if self.num_samples < 0:
             raise ConfigError(f"num_samples must be at least 1, got {self.num_samples}")
         for name in ("seed", "max_part_failures", "max_failed_parts"):

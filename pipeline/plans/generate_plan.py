@@ -3,7 +3,7 @@
 import json
 import math
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipeline import storage
 from pipeline.errors import ConfigError, CorruptDataError, PermanentStorageError
@@ -11,11 +11,13 @@ from pipeline.families import SamplerConfig, SampleRequest
 from pipeline.generation import GenerationSpec, LabelRule, checkpoint_is_gone, load_conditions, parse_labels
 from pipeline.models import ModelConfig, make_family
 from pipeline.models.model import completed
+from pipeline.plans.foreign_folder import refuse_inside_a_set
 from pipeline.plans.generate_config import GenerateConfig
 from pipeline.plans.metrics_port import check_metrics_port
 from pipeline.plans.output_folder import output_url
-from pipeline.plans.pinned_checkpoint import pinned_checkpoint
+from pipeline.plans.pinned_checkpoint import known_conditions, pinned_checkpoint
 from pipeline.samples import Origin, PartRange, SampleSet, open_ranges
+from pipeline.samples.goals import goals_of
 from pipeline.version import code_version
 
 
@@ -74,6 +76,7 @@ def plan_generation(config: GenerateConfig) -> GeneratePlan:
         config = replace(config, conditions=storage.absolute_url(config.conditions))
     check_metrics_port(config.metrics_port)
     try:
+        refuse_inside_a_set(config.output)
         return _planned(config)
     except (CorruptDataError, PermanentStorageError) as error:
         raise ConfigError(str(error)) from error  # before anything is started, it is the user's to mend
@@ -88,8 +91,9 @@ def _planned(config: GenerateConfig) -> GeneratePlan:
     # A part that is no multiple of the batch would pay for images that are thrown away.
     batch_rows = min(config.batch_rows, config.part_rows)
     part_rows = math.ceil(config.part_rows / batch_rows) * batch_rows
-    rule, digest, limit = _labels(config, model)
-    config = replace(config, num_samples=_num_samples(config.num_samples, limit))
+    labels = _labels(config, model)
+    rule = labels.rule
+    config = replace(config, num_samples=_num_samples(config.num_samples, labels))
     spec = GenerationSpec(
         checkpoint_digest=info.digest,
         ema=info.ema_length(config.ema),
@@ -100,7 +104,7 @@ def _planned(config: GenerateConfig) -> GeneratePlan:
         labels=rule.classes,
         label_counts=rule.counts,
         label_weights=rule.weights,
-        conditions_sha256=digest,
+        conditions_sha256=labels.conditions_sha256,
         part_rows=part_rows,
         batch_rows=batch_rows,
         precision=config.precision,
@@ -114,29 +118,52 @@ def _planned(config: GenerateConfig) -> GeneratePlan:
     samples.check(plan.run_spec())
     committed = samples.committed()
     parts = open_ranges(config.num_samples, part_rows, committed, config.output)
+    if parts and labels.gone is not None:
+        raise labels.gone
     if parts and pinned.url is None:
         raise checkpoint_is_gone(config.output, origin.checkpoint)
     return replace(plan, committed_rows=sum(part.rows for part in committed), open_parts=parts)
 
 
-def _labels(config: GenerateConfig, model: ModelConfig) -> tuple[LabelRule, str, int | None]:
-    """The rule of the classes, the digest of the file of conditions, and how many samples these are for."""
+class _Labels(NamedTuple):
+    """What the samples are made for."""
+
+    rule: LabelRule
+    """Of the classes."""
+    limit: int | None
+    """Samples there can be; None without limit."""
+    conditions_sha256: str = ""
+    """Of the file of conditions, where there is one."""
+    gone: ConfigError | None = None
+    """That the file is gone: a set that is finished does not mind, and the rest is taken from what the set says."""
+
+
+def _labels(config: GenerateConfig, model: ModelConfig) -> _Labels:
     classes = model.image.num_classes
     if not config.conditions:
         rule = parse_labels(config.labels, classes)
-        return rule, "", rule.num_samples
+        return _Labels(rule, rule.num_samples)
     if config.labels != "all":
         raise ConfigError(f"got both --labels {config.labels} and --conditions {config.conditions}; expected one of them")
-    conditions = load_conditions(config.conditions, classes)
-    return LabelRule(classes=tuple(range(classes))), conditions.sha256, len(conditions.labels)
+    rule = LabelRule(classes=tuple(range(classes)))
+    try:
+        conditions = load_conditions(config.conditions, classes)
+    except ConfigError as error:
+        known = "" if storage.exists(config.conditions) else known_conditions(config.output)
+        if not known:
+            raise
+        return _Labels(rule, max(goals_of(config.output).numbers, default=None), known, error)
+    return _Labels(rule, len(conditions.labels), conditions.sha256)
 
 
-def _num_samples(asked: int, limit: int | None) -> int:
-    if asked < 1 and limit is None:
-        raise ConfigError("--num-samples is missing; expected a number of at least 1")
-    if limit is not None and asked > limit:
-        raise ConfigError(f"num_samples: got {asked}, expected at most {limit}: labels or conditions are for so many")
-    return asked or limit or 0
+def _num_samples(asked: int, labels: _Labels) -> int:
+    if asked < 1 and labels.limit is None:
+        raise labels.gone or ConfigError("--num-samples is missing; expected a number of at least 1")
+    if labels.limit is not None and asked > labels.limit:
+        raise labels.gone or ConfigError(
+            f"num_samples: got {asked}, expected at most {labels.limit}: labels or conditions are for so many"
+        )
+    return asked or labels.limit or 0
 
 
 def _sampler(config: GenerateConfig, model: ModelConfig) -> SamplerConfig | None:

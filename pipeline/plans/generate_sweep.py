@@ -6,10 +6,12 @@ from datetime import datetime
 
 from pipeline import storage
 from pipeline.errors import ConfigError
+from pipeline.plans.begun_outputs import CHECKPOINT, begun_outputs, with_stars_only
 from pipeline.plans.generate_config import GenerateConfig
 
 LATEST = "@latest"
-_CHECKPOINT, _DATE = "{checkpoint}", "{date}"
+_DATE = "{date}"
+_DATE_FORMS = re.compile(r"\d{4}-\d{2}-\d{2}(?:T\d{2})?", re.ASCII)
 
 
 def one_output_each(config: GenerateConfig) -> list[GenerateConfig]:
@@ -23,14 +25,20 @@ def one_output_each(config: GenerateConfig) -> list[GenerateConfig]:
         ConfigError: A placeholder without its value, several checkpoints for one output, or a pattern that nothing matches.
     """
     config = _dated(config)
-    named = [part.strip() for part in config.checkpoint.split(",") if part.strip()]
-    if any("*" in part for part in named):
-        named = [url for part in named for url in (_matches(part) if "*" in part else [part])]
-    if len(named) > 1 and _CHECKPOINT not in config.output:
-        raise ConfigError(f"got {len(named)} checkpoints for one output, expected {_CHECKPOINT} in --output {config.output}")
-    if _CHECKPOINT not in config.output:
-        return [replace(config, checkpoint=named[0]) if named else config]
-    jobs = [replace(config, checkpoint=url, output=config.output.replace(_CHECKPOINT, _name(url))) for url in named]
+    jobs: list[GenerateConfig] = []
+    for named in _named(config.checkpoint):
+        is_pattern, has_name = "*" in named, CHECKPOINT in config.output
+        found = {_name(url) if has_name else url: url for url in (_matches(named) if is_pattern else [named])}
+        begun = begun_outputs(config, storage.absolute_url(named), found.keys()) if is_pattern and has_name else []
+        if not begun and not found:
+            comma = "; commas separate several" if "," in config.checkpoint else ""
+            raise ConfigError(f"got no checkpoint for --checkpoint {named}, expected at least one{comma}")
+        jobs += begun
+        jobs += [replace(config, checkpoint=url, output=config.output.replace(CHECKPOINT, name)) for name, url in found.items()]
+    if CHECKPOINT not in config.output:
+        if len(jobs) > 1:
+            raise ConfigError(f"got {len(jobs)} checkpoints for one output, expected {CHECKPOINT} in --output {config.output}")
+        return jobs or [config]
     outputs = [job.output for job in jobs]
     for output in outputs:
         if outputs.count(output) > 1:
@@ -38,6 +46,11 @@ def one_output_each(config: GenerateConfig) -> list[GenerateConfig]:
     if not jobs:
         raise ConfigError("--checkpoint is missing; expected a path or URL")
     return jobs
+
+
+def without_latest(checkpoint: str) -> str:
+    """Returns the run folder where a URL ends with @latest, and any other URL as it is."""
+    return re.sub(rf"{LATEST}/*\Z", "", checkpoint)
 
 
 def dated(flag: str, url: str, date: str) -> str:
@@ -61,24 +74,36 @@ def _dated(config: GenerateConfig) -> GenerateConfig:
     filled = {name: dated(f"--{name}", url, config.date) for name, url in given.items()}
     if config.date:
         try:
-            datetime.fromisoformat(config.date)
+            is_date = _DATE_FORMS.fullmatch(config.date) is not None and bool(datetime.fromisoformat(config.date))
         except ValueError:
-            raise ConfigError(f"date: got {config.date!r}, expected a date such as 2026-01-31 or 2026-01-31T06") from None
+            is_date = False
+        if not is_date:
+            raise ConfigError(f"date: got {config.date!r}, expected a date such as 2026-01-31 or 2026-01-31T06")
         if filled == given:
             raise ConfigError(f"got --date {config.date}, but neither --checkpoint nor --output nor --conditions has {_DATE}")
     return replace(config, **filled)
 
 
+def _named(checkpoints: str) -> list[str]:
+    """The parts between commas, unless there is something whose name has one."""
+    whole = checkpoints.strip()
+    if "," in whole and (_matches(whole) if "*" in whole else storage.exists(without_latest(whole))):
+        return [whole]
+    return [part.strip() for part in checkpoints.split(",") if part.strip()]
+
+
 def _matches(pattern: str) -> list[str]:
-    found = [url for url in storage.glob(storage.absolute_url(pattern)) if storage.exists(storage.join(url, "checkpoint.json"))]
-    if not found:
-        raise ConfigError(f"got no checkpoint for --checkpoint {pattern}, expected at least one")
-    return sorted(found)
+    """The checkpoints that a pattern finds; where it finds none, all but its stars is taken by the letter."""
+    for tried in (pattern, with_stars_only(pattern)):
+        urls = storage.glob(storage.absolute_url(tried))
+        if found := [url for url in urls if storage.exists(storage.join(url, "checkpoint.json"))]:
+            return sorted(found)
+    return []
 
 
 def _name(url: str) -> str:
     """The name of a checkpoint folder: what a run folder's newest checkpoint is called changes while it trains."""
     name = url.rstrip("/").rpartition("/")[2]
-    if url.endswith(LATEST) or not re.match("step-[0-9]", name):
-        raise ConfigError(f"got {url} with {_CHECKPOINT} in --output, expected checkpoint folders (step-...) and no run folder")
+    if without_latest(url) != url or not re.match("step-[0-9]", name):
+        raise ConfigError(f"got {url} with {CHECKPOINT} in --output, expected checkpoint folders (step-...) and no run folder")
     return name

@@ -12,7 +12,7 @@ from pipeline.errors import ConfigError, CorruptDataError, PermanentStorageError
 from pipeline.generation import checkpoint_is_gone, find_checkpoint, is_there
 from pipeline.models import ModelConfig
 from pipeline.plans.generate_config import GenerateConfig
-from pipeline.plans.generate_sweep import LATEST
+from pipeline.plans.generate_sweep import without_latest
 from pipeline.samples import Origin, SampleSet, load_origin
 
 _MODEL_CONFIG = TypeAdapter(ModelConfig)
@@ -41,7 +41,7 @@ def pinned_checkpoint(config: GenerateConfig) -> PinnedCheckpoint:
         CorruptDataError: What the output says of it is damaged.
         PermanentStorageError: Something cannot be read.
     """
-    given = storage.absolute_url(config.checkpoint.removesuffix(LATEST))
+    given = storage.absolute_url(without_latest(config.checkpoint))
     recorded = load_origin(config.output)
     if recorded is None or recorded.given != given:
         found = resolve(given)
@@ -78,6 +78,20 @@ def _recorded(output: str, origin: Origin) -> PinnedCheckpoint:
     if known is None:
         raise checkpoint_is_gone(output, origin.checkpoint)
     return PinnedCheckpoint(origin, known, find_checkpoint(output, origin.checkpoint, known.digest))
+
+
+def known_conditions(output: str) -> str:
+    """Returns the SHA-256 of the file of conditions that a set is made from, as run.json has it; empty where it has none.
+
+    Raises:
+        CorruptDataError: run.json is damaged.
+    """
+    try:
+        generation: Any = SampleSet(output).spec().get("generation")
+    except PermanentStorageError:
+        return ""
+    found = generation.get("conditions_sha256") if isinstance(generation, dict) else None
+    return found if isinstance(found, str) else ""
 
 
 def _known(output: str) -> CheckpointInfo | None:

@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass, replace
 
+import ray
+
 from pipeline import storage
-from pipeline.errors import CorruptDataError
+from pipeline.errors import CorruptDataError, SwissrollError
 from pipeline.generation import drop_other_copies, keep_checkpoint
 from pipeline.plans.generate_plan import GeneratePlan
 from pipeline.runtime.asking import HUB, asked
@@ -43,6 +45,8 @@ class GenerateOutcome:
     """Images a second from the first sampled batch to the last; in a run of two seconds, from the first part handed out."""
     given_up: dict[str, str]
     """Parts that failed too often, by their rows, and why."""
+    error: str = ""
+    """Of a sweep: what ended the work on this output alone; empty where nothing did."""
 
 
 def nothing_made(plan: GeneratePlan, *, stopped: bool = False) -> GenerateOutcome:
@@ -75,6 +79,30 @@ def is_published(plan: GeneratePlan) -> bool:
         return load_manifest(plan.config.output).num_samples == plan.config.num_samples
     except CorruptDataError:
         return False
+
+
+def not_made(output: str, error: SwissrollError, rows_before: int | None = None) -> GenerateOutcome:
+    """Returns the outcome for an output of a sweep that an error ended.
+
+    Args:
+        output: Its folder.
+        error: What ended it, or kept it from being begun.
+        rows_before: Rows that were committed before this job; None where it committed none.
+    """
+    try:
+        rows = sum(part.rows for part in SampleSet(output).committed())
+    except SwissrollError:
+        rows = 0  # nobody can tell
+    return GenerateOutcome(
+        output=output,
+        rows=rows,
+        finished=False,
+        stopped=False,
+        made=0 if rows_before is None else max(0, rows - rows_before),
+        generated_per_s=0.0,
+        given_up={},
+        error=str(error),
+    )
 
 
 def claim_output(plan: GeneratePlan) -> GeneratePlan:
@@ -135,9 +163,15 @@ def run_generation(plan: GeneratePlan, fence: storage.Fence | None) -> GenerateO
         fence=fence,
         hub=started.address,
     )
-    dispatch = Dispatch(plan, samples.committed(), GeneratorPool(c, args, len(plan.open_parts)), hub)
-    with stop_on_sigterm() as stop, watched(hub, ProgressReporter("generate", "image"), dispatch.point, stop):
-        dispatch.run(stop)
+    pool = GeneratorPool(c, args, len(plan.open_parts))
+    dispatch = Dispatch(plan, samples.committed(), pool, hub)
+    try:
+        with stop_on_sigterm() as stop, watched(hub, ProgressReporter("generate", "image"), dispatch.point, stop):
+            dispatch.run(stop)
+    except SwissrollError:
+        pool.close()  # a sweep goes on: the next output's workers need the room, and its hub the port
+        ray.kill(hub)
+        raise
     finished = dispatch.queue.finished and not dispatch.queue.given_up
     if finished:
         if fence is not None:

@@ -9,7 +9,7 @@ from ray import ObjectRef
 from ray.actor import ActorHandle
 from ray.exceptions import RayError
 
-from pipeline.errors import ConfigError
+from pipeline.errors import ClusterError
 from pipeline.plans.generate_config import GenerateConfig
 from pipeline.runtime.asking import HUB_TIMEOUT_S
 from pipeline.runtime.generator import Generator, GeneratorArgs
@@ -53,7 +53,7 @@ class GeneratorPool:
 
     def __init__(self, config: GenerateConfig, args: GeneratorArgs, parts: int) -> None:
         self._config, self._args = config, args
-        self._use_gpus = _gpus_to_use(config) > 0 or config.accelerator == "gpu"
+        self._use_gpus = uses_gpus(config)
         count = min(self._wanted(), parts)
         self._cpus = fitting_cpus([(count, 1.0)], share=config.share_cpus)
         self._parts = parts
@@ -130,6 +130,11 @@ class GeneratorPool:
             ray.kill(worker.actor)  # its node went away: it would wait for room for ever
             self.workers.remove(worker)
 
+    def close(self) -> None:
+        """Ends all workers at once, whatever they are at: an error keeps references to them for longer than its job lasts."""
+        for worker in self.workers:
+            ray.kill(worker.actor)
+
     def late(self) -> list[str]:
         """Makes the workers anew that have not come up for long, and returns their names."""
         limit_s = time.monotonic() - START_LIMIT_S
@@ -166,10 +171,15 @@ class GeneratorPool:
         return started, started.ready.remote()
 
 
-def _gpus_to_use(config: GenerateConfig) -> int:
+def uses_gpus(config: GenerateConfig) -> bool:
+    """Returns whether samplers take a GPU each, by the flags and what the cluster has now.
+
+    Raises:
+        ClusterError: GPUs were asked for, there is none, and nothing says how many there will be.
+    """
     gpus = int(total("GPU")) if config.accelerator in ("auto", "gpu") else 0
     if config.accelerator == "gpu" and not gpus and config.num_workers is None:
-        raise ConfigError(
+        raise ClusterError(
             "accelerator is gpu, but the cluster has no GPU; expected at least one, or --num-workers for a cluster that grows"
         )
-    return gpus
+    return gpus > 0 or config.accelerator == "gpu"

@@ -10,7 +10,7 @@ from typing import Any
 import ray
 from ray._private import services
 
-from pipeline.errors import ConfigError, NoAnswer
+from pipeline.errors import ClusterError, NoAnswer
 
 NAMESPACE = "swissroll"
 RAY_CPU_UNIT = 1e-4  # CPUs; what Ray counts resources in
@@ -27,7 +27,7 @@ def ray_session() -> Iterator[str]:
     and where there is none a local Ray is started that ends with the job.
 
     Raises:
-        ConfigError: RAY_ADDRESS names a cluster that does not answer, or is no such address.
+        ClusterError: RAY_ADDRESS names a cluster that does not answer, or is no such address.
     """
     os.environ.setdefault("RAY_TRAIN_ENABLE_PRINT_PATCH", "0")
     connected, is_lost = connect(), False
@@ -46,7 +46,7 @@ def connect() -> str:
     """Connects to Ray as `ray_session` does, until the process ends; returns the cluster's address.
 
     Raises:
-        ConfigError: As `ray_session`.
+        ClusterError: As `ray_session`.
     """
     # Without an explicit mode, a local start may create a token that later keeps workers of a cluster from joining.
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")
@@ -57,18 +57,18 @@ def _cluster_to_join() -> str | None:
     """The address for `ray.init`, after a look whether anything answers there; None leaves the choice to Ray."""
     named = os.environ.get("RAY_ADDRESS")
     if named and "://" in named:
-        raise ConfigError(
+        raise ClusterError(
             f"got RAY_ADDRESS={named}, expected host:port of a cluster's control service, auto or local; "
             "through http:// jobs are submitted: ray job submit --address ..."
         )
     try:
         address = services.canonicalize_bootstrap_address(None)  # pyright: ignore[reportArgumentType]
     except (ValueError, OSError) as error:
-        raise ConfigError(f"got RAY_ADDRESS={named}, expected host:port, auto or local: {error}") from error
+        raise ClusterError(f"got RAY_ADDRESS={named}, expected host:port, auto or local: {error}") from error
     if address is None or _answers(address):
         return None
     if named:
-        raise ConfigError(f"no Ray cluster answers at RAY_ADDRESS={named}; start it or unset RAY_ADDRESS")
+        raise ClusterError(f"no Ray cluster answers at RAY_ADDRESS={named}; start it or unset RAY_ADDRESS")
     _log.warning("the Ray cluster last started here, %s, does not answer any more; starting a local Ray", address)
     return "local"
 

@@ -159,6 +159,11 @@ def _stat_or_none(path: str) -> os.stat_result | None:
         raise
 
 
+def aside_name(name: str) -> str:
+    """Returns a new name for what is written aside before it becomes `name`; no listing shows it."""
+    return f".{name}.{secrets.token_hex(8)}.partial"
+
+
 def _is_partial(name: str) -> bool:
     return _PARTIAL_NAME.fullmatch(name) is not None
 
@@ -204,7 +209,7 @@ def _write_aside(path: str, data: bytes | bytearray | memoryview) -> str:
     """Write `data` to the disk, next to `path` under a name that listings skip; returns that name."""
     folder, name = os.path.split(path)
     _make_folder(folder)
-    aside = os.path.join(folder, f".{name}.{secrets.token_hex(8)}.partial")  # noqa: PTH118
+    aside = os.path.join(folder, aside_name(name))  # noqa: PTH118
     descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
         try:

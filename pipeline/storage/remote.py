@@ -23,7 +23,7 @@ unlike a put, it is cheap to repeat."""
 _S3_SCHEMES = frozenset({"s3", "s3a"})
 _HTTP_SCHEMES = frozenset({"http", "https"})
 # Stores whose fsspec file system makes an object visible whole, and has a create that fails where the name is taken.
-_WRITABLE_SCHEMES = _S3_SCHEMES | {"memory", "gs", "gcs", "abfs", "abfss", "az"}
+WRITABLE_SCHEMES = _S3_SCHEMES | {"memory", "gs", "gcs", "abfs", "abfss", "az"}
 _SINGLE_PUT_CHUNK_BYTES = 5 * 2**29  # s3fs uploads in one PUT below twice this: S3's limit of 5 GiB
 _BLOCK_BYTES = 8 * 2**20
 _HTTP = HttpClient(_CONNECT_TIMEOUT_S, RANGE_TIMEOUT_S)
@@ -188,8 +188,8 @@ def _open(url: str) -> tuple[Any, str]:
 
 def _open_writable(url: str) -> tuple[Any, str]:
     scheme = scheme_of(url)
-    if scheme not in _WRITABLE_SCHEMES:
-        known = ", ".join(sorted(_WRITABLE_SCHEMES))
+    if scheme not in WRITABLE_SCHEMES:
+        known = ", ".join(sorted(WRITABLE_SCHEMES))
         raise PermanentStorageError(
             f"cannot write to {scheme!r}: got no exclusive whole-object put, expected one of {known}", url
         )

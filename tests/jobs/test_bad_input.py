@@ -218,6 +218,65 @@ def test_relative_output_in_a_submitted_job(
     refused(job_here, *command, says=("relative path", "here", "expected an absolute path"), untouched=tmp_path)
 
 
+SUMMARY = {
+    "train.py": (*TRAIN, "--data", "gone", "--run-dir", "run"),
+    "generate.py": ("generate.py", "--checkpoint", "gone", "--num-samples", "1", "--output", "out"),
+    "evaluate.py": ("evaluate.py", "--checkpoint", "gone", "--data", "gone"),
+}
+
+
+@pytest.mark.parametrize("command", SUMMARY.values(), ids=SUMMARY)
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        (".", ("a folder", "expected a file")),
+        ("s4://a/b", ("s4://a/b", "cannot be written to", "s3")),
+        ("https://example.com/sum.json", ("cannot be written to",)),
+        ("/proc/xx/y", ("/proc/xx/y", "no file can be made there")),
+        ("file/sum.json", ("a file is in the way",)),
+        ("n" * 250, ("a name is too long",)),
+    ],
+    ids=lambda value: value[:12] if isinstance(value, str) else "",
+)
+def test_a_summary_that_cannot_be_written_is_refused_before_the_work(
+    job_here: JobHere,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    command: tuple[str, ...],
+    url: str,
+    says: tuple[str, ...],
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_bytes(b"")
+    refused(job_here, *command, "--summary", url, says=("--summary", *says), untouched=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("a::b", ("a chain of URLs",)),
+        ("out/" + "n" * 256, ("a name is too long", "at most 255 bytes")),
+        ("n" * 256 + "/out", ("a name is too long",)),
+        ("/proc/self/x", ("no file can be made there",)),
+        ("https://example.com/out", ("cannot be written to", "s3")),
+        ("file:pth/q", ("expected // after the colon", "./file:pth/q")),
+        ("s3:bucket/q", ("expected // after the colon",)),
+        ("FILE:///q", ("cannot be written to",)),
+        ("~nosuchuser/x", ("a user of this machine",)),
+    ],
+    ids=lambda value: value[:20] if isinstance(value, str) else "",
+)
+def test_an_output_that_is_no_place_to_write_to(
+    job_here: JobHere, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, says: tuple[str, ...]
+):
+    monkeypatch.chdir(tmp_path)
+    for command in (
+        ("generate.py", "--checkpoint", "gone", "--num-samples", "1", "--output"),
+        ("pack.py", "--images", "gone", "--output"),
+    ):
+        refused(job_here, *command, url, says=("--output", *says), untouched=tmp_path)
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [

@@ -1,5 +1,6 @@
 """One command, several checkpoints: an output each, named by a logical date, with keys carried through; trained on again."""
 
+import fcntl
 import json
 import shutil
 import signal
@@ -11,6 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import BY_ONE, GENERATE, PART_ROWS, STEPS, free_port
 from job_runs import JobHere, Place, commits
+
+from pipeline.plans.commands import parse_generate
+from pipeline.plans.generate_plan import plan_generation
+from pipeline.runtime.generate_run import claim_output
 
 ROWS = 80
 
@@ -74,3 +79,57 @@ def test_a_sweep_asked_to_stop_begins_no_further_output(alone: Place, run: Path,
     assert ended.code == 1, ended
     assert ended.out.count("Stopped; the same command continues") == 1
     assert not commits(second)
+
+
+@pytest.mark.parametrize(
+    ("flags", "env", "says"),
+    [
+        (("--compiled",), {"CXX": "no-such-compiler"}, "got no compiler (no-such-compiler) on the only node"),
+        ((), {"RAY_ADDRESS": "127.0.0.1:1"}, "no Ray cluster answers"),
+    ],
+    ids=["compiler", "cluster"],
+)
+def test_what_the_cluster_lacks_is_told_before_the_output_is_claimed(
+    alone: Place, run: Path, tmp_path: Path, flags: tuple[str, ...], env: dict[str, str], says: str
+) -> None:
+    output = tmp_path / "out"
+    ended = Place(env={**alone.env, **env}).run(
+        "generate.py", *GENERATE, *BY_ONE, "--checkpoint", run, "--output", output, *flags
+    )
+    assert ended.code == 2, ended
+    assert says in ended.error_line()
+    assert [file.name for file in output.iterdir()] == [".lock"]  # the corrected command may have it
+
+
+def test_a_sweep_makes_what_can_be_made_and_says_of_the_others_why_not(alone: Place, run: Path, tmp_path: Path) -> None:
+    """One output is another job's, one has a damaged checkpoint, one was begun from a checkpoint that is gone by now."""
+    checkpoints, last = run / "checkpoints", f"step-{STEPS:09d}"
+    gone, damaged, locked = (f"step-{step:09d}" for step in (STEPS - 3, STEPS - 2, STEPS - 1))
+    for name in (gone, damaged):
+        shutil.copytree(checkpoints / last, checkpoints / name)
+    flags = (
+        "--output", tmp_path / "{checkpoint}", "--num-samples", ROWS, "--part-rows", PART_ROWS, "--batch-rows", PART_ROWS,
+        "--sampler-steps", 2, *BY_ONE, "--summary", tmp_path / "made.json",
+    )  # fmt: skip
+    line = [str(flag).replace("{checkpoint}", gone) for flag in ("--checkpoint", checkpoints / gone, *flags)]
+    claim_output(plan_generation(parse_generate(line).job))  # and killed
+    shutil.rmtree(checkpoints / gone)
+    (checkpoints / damaged / "checkpoint.json").write_text("{")
+    (tmp_path / locked).mkdir()
+    with (tmp_path / locked / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        ended = alone.run("generate.py", "--checkpoint", checkpoints / "*", *flags)
+    assert ended.code == 1, ended
+    failed = [line for line in ended.err.splitlines() if line.startswith("failed: ")]
+    assert len(failed) == 2
+    assert f"failed: {tmp_path / damaged}: " in failed[0]
+    assert f"failed: {tmp_path / locked}: another job is at work" in failed[1]
+    told = json.loads((tmp_path / "made.json").read_text())
+    assert [(one["output"], one["rows"], one["made"], one["finished"]) for one in told] == [
+        (str(tmp_path / name), rows, rows, bool(rows)) for name, rows in ((gone, ROWS), (damaged, 0), (locked, 0), (last, ROWS))
+    ]
+    assert [bool(one["error"]) for one in told] == [False, True, True, False]
+    for name in (gone, last):
+        assert (tmp_path / name / "manifest.json").exists()
+    again = alone.run("generate.py", "--checkpoint", checkpoints / locked, *flags)
+    assert again.code == 0, again

@@ -59,4 +59,4 @@ def test_the_tree_in_the_docstring_is_the_real_tree() -> None:
 
 def test_the_users_mistakes_are_one_branch() -> None:
     theirs = {kind.__name__ for kind in CLASSES if issubclass(kind, ConfigError)}
-    assert theirs == {"ConfigError", "ResumeMismatch"}
+    assert theirs == {"ConfigError", "ResumeMismatch", "ClusterError"}

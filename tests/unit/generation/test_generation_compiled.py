@@ -80,6 +80,14 @@ def test_without_a_compiler_nothing_is_sampled() -> None:
         ImageSampler(model(), spec(compiled=True), CPU)
 
 
+def test_a_compiler_without_a_name_is_told_too() -> None:
+    with (
+        inductor.patch({"cpp.cxx": (None, "")}),
+        pytest.raises(ConfigError, match=r"compiled: got no compiler \(CXX is set to nothing\) on this machine"),
+    ):
+        ImageSampler(model(), spec(compiled=True), CPU)
+
+
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script_method:DeprecationWarning")
 def test_a_compiler_that_fails_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     broken = tmp_path / "g++"

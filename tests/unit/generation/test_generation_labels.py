@@ -37,6 +37,17 @@ def test_counts_are_exact() -> None:
     assert classes(rule, 11, 5) == [0, 1, 1, 1, 1]  # past the end: rows that fill a batch up and are thrown away
 
 
+def test_counts_whose_sum_no_int64_holds_keep_their_classes() -> None:
+    rule = parse_labels("2:3,0:9000000000000000000,1:9000000000000000000", 3)
+    assert rule.num_samples == 18 * 10**18 + 3
+    assert classes(rule, 0, 6) == [2, 2, 2, 0, 0, 0]
+    assert classes(parse_labels(f"1:{10**40},0:1", 3), 10**12 - 3, 3) == [1, 1, 1]
+
+
+def test_weights_near_the_largest_float_are_frequencies_as_long_as_their_sum_is_one() -> None:
+    assert classes(parse_labels("0=4e307,1=1.2e308", 2), 0, 100) == classes(parse_labels("0=1,1=3", 2), 0, 100)
+
+
 def test_weights_are_frequencies_and_follow_the_seed() -> None:
     rule = parse_labels("0=1,4=3", 5)
     assert rule.num_samples is None
@@ -55,6 +66,7 @@ def test_weights_are_frequencies_and_follow_the_seed() -> None:
         ("0:0", r"counts \[0\], expected a positive one"),
         ("0=-1", "weights"),
         ("0=nan", "weights"),
+        ("0=1e308,1=1e308", "weights .*expected a sum below"),
         ("0:1.5", "expected all, one class"),
         ("7:5", "got class 7, expected 0 to 2"),
     ],

@@ -14,6 +14,7 @@ from pipeline.generation import encode_png
 from pipeline.plans.commands import parse_generate
 from pipeline.plans.generate_config import GenerateConfig
 from pipeline.plans.generate_plan import GeneratePlan, plan_generation
+from pipeline.plans.generate_plans import Unplanned, plan_all
 from pipeline.samples import PartRange, PartRows, SampleSet, encode_part
 
 
@@ -120,6 +121,7 @@ def test_a_missing_flag_is_named(run: str, tmp_path: Path, flag: str) -> None:
         (("--sampler-steps", "1001"), "1001"),
         (("--guidance", "nan"), "guidance: got nan, expected a finite number"),
         (("--guidance=-inf",), "guidance: got -inf"),
+        (("--guidance", "1e300"), "guidance: got 1e.300, expected a finite number of float32"),
     ],
 )
 def test_what_the_checkpoint_cannot_do_is_refused_before_anything_starts(
@@ -152,7 +154,7 @@ def test_the_checkpoint_found_first_stays_the_one(run: str, tmp_path: Path) -> N
     later = growing / "checkpoints" / "step-000000002"
     shutil.copytree(growing / "checkpoints" / "step-000000001", later)
     assert planned(str(growing), tmp_path / "other").origin.checkpoint == str(later)
-    for again in (str(growing), f"{growing}@latest"):
+    for again in (str(growing), f"{growing}@latest", f"{growing}@latest/"):
         assert planned(again, tmp_path / "out").origin == plan.origin
     # Named itself, another folder is taken at its word; its digest is the same here.
     assert planned(str(later), tmp_path / "out").origin.checkpoint == str(later)
@@ -183,3 +185,62 @@ def test_counts_and_conditions_say_how_many_samples(run: str, tmp_path: Path) ->
         asked(0, "--conditions", str(file), "--labels", "3")
     with pytest.raises(ConfigError, match="--num-samples is missing"):
         asked(0)
+
+
+def test_of_several_outputs_those_are_planned_that_can_be(run: str, tmp_path: Path) -> None:
+    good = planned(run, tmp_path / "good").config
+    bad = replace(good, checkpoint=str(tmp_path / "gone"), output=str(tmp_path / "bad"))
+    first, second = plan_all([bad, good])
+    assert isinstance(first, Unplanned)
+    assert first.output == bad.output
+    assert "gone does not exist" in str(first.error)
+    assert isinstance(second, GeneratePlan)
+    with pytest.raises(ConfigError, match="gone does not exist"):
+        plan_all([bad, bad])
+
+
+def test_a_finished_set_does_not_mind_that_its_conditions_are_gone(run: str, tmp_path: Path) -> None:
+    file = tmp_path / "conditions.parquet"
+    pq.write_table(pa.table({"label": [row % 10 for row in range(40)]}), file)
+    flags = "--conditions", str(file)
+    plan = planned(run, tmp_path / "out", *flags)
+    commit(plan, plan.open_parts[0])
+    moved = file.rename(tmp_path / "moved.parquet")
+    with pytest.raises(ConfigError, match="no such object"):
+        planned(run, tmp_path / "out", *flags)
+    for part in plan.open_parts[1:]:
+        commit(plan, part)
+    for samples in (0, 25):  # without a number, as many as were asked for
+        again = planned(run, tmp_path / "out", *flags, samples=samples)
+        assert (again.open_parts, again.config.num_samples, again.spec) == ([], 25, plan.spec)
+    with pytest.raises(ConfigError, match="no such object"):
+        planned(run, tmp_path / "out", *flags, samples=26)
+    with pytest.raises(ResumeMismatch, match=r"generation\.seed"):
+        planned(run, tmp_path / "out", *flags, "--seed", "1")
+    assert planned(run, tmp_path / "out", "--conditions", str(moved), samples=40).open_parts == [
+        PartRange(25, 11),
+        PartRange(36, 4),
+    ]
+    with pytest.raises(ConfigError, match="no such object"):
+        planned(run, tmp_path / "new", *flags)
+
+
+@pytest.mark.parametrize(
+    "below", ["data", "data/x/y", "commits", "goals/x", "checkpoint", "checkpoint/0123/unet", "quarantine"]
+)
+def test_an_output_in_a_folder_of_another_set_is_refused(run: str, tmp_path: Path, below: str) -> None:
+    plan = planned(run, tmp_path / "outer")
+    commit(plan, plan.open_parts[0])
+    with pytest.raises(ConfigError, match=rf"--output: got .*{below}, which is in .*/ of the sample set {tmp_path}/outer;"):
+        planned(run, tmp_path / "outer" / below)
+    (tmp_path / "outer" / "run.json").write_text("{")
+    with pytest.raises(ConfigError, match="of the sample set"):
+        planned(run, tmp_path / "outer" / below)
+
+
+@pytest.mark.parametrize("output", ["outer/inner", "outer/datasets", "data", "data/commits/x", "outer"])
+def test_an_output_beside_the_folders_of_a_set_is_not_refused(run: str, tmp_path: Path, output: str) -> None:
+    plan = planned(run, tmp_path / "outer")
+    commit(plan, plan.open_parts[0])
+    (tmp_path / "run.json").write_text('{"mine": 1}')
+    planned(run, tmp_path / output)

@@ -313,3 +313,11 @@ def test_a_published_set_is_found_done_where_nobody_may_write(
     assert re.search(said, ended.stdout + ended.stderr), ended
     assert "Traceback" not in ended.stderr
     assert files(output) == before
+
+
+def test_a_checkpoint_that_is_removed_between_plan_and_claim_is_named(run: Path, tmp_path: Path) -> None:
+    plan = planned(run, tmp_path / "out")
+    shutil.rmtree(run)
+    with pytest.raises(CorruptDataError, match=r"was removed since it was found.*step-000000001"):
+        claim_output(plan)
+    assert not (tmp_path / "out").exists()

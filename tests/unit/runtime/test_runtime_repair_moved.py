@@ -1,0 +1,105 @@
+"""A set is repaired after what it was made from has moved: the user says where to, and another one is refused by its digest."""
+
+import shutil
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import jobs.verify as job
+from pipeline.checkpoints import save_model
+from pipeline.errors import ConfigError
+from pipeline.generation import PartMaker
+from pipeline.models import ImageConfig, Model, ModelConfig
+from pipeline.networks import UNetConfig
+from pipeline.plans.commands import parse_generate
+from pipeline.plans.generate_plan import plan_generation
+from pipeline.plans.verify_command import parse_verify
+from pipeline.runtime.generate_run import claim_output
+from pipeline.samples import SampleSet
+
+NETWORK = UNetConfig(widths=(8, 16), blocks=1, attention=(False, False), norm_groups=4)
+MODEL = ModelConfig(image=ImageConfig(size=8, channels=1, num_classes=3), network=NETWORK)
+CHECKPOINT = "checkpoints/step-000000001"
+
+
+def saved(run: Path, init_seed: int) -> Path:
+    model = Model(MODEL, init_seed=init_seed)
+    save_model(str(run / CHECKPOINT), step=1, model=model, averages={0.1: model.network.state_dict()})
+    return run
+
+
+def conditions(file: Path, label: int) -> Path:
+    pq.write_table(pa.table({"label": [label] * 8}), file)
+    return file
+
+
+@pytest.fixture
+def output(tmp_path: Path) -> Path:
+    """A finished set of two parts, the second damaged; its copy of the checkpoint is deleted, and the rest moved."""
+    run, file = saved(tmp_path / "run", 1), conditions(tmp_path / "conditions.parquet", 2)
+    line = f"--checkpoint {run} --output {tmp_path}/set --conditions {file} --part-rows 4 --batch-rows 4 --sampler-steps 2"
+    plan = claim_output(plan_generation(parse_generate(line.split()).job))
+    maker, samples = PartMaker(plan.checkpoint, plan.spec, plan.run_spec(), str(file)), SampleSet(plan.config.output)
+    for part in plan.open_parts:
+        samples.commit(part.first, maker.encode(part, maker.sample(part)), part.rows)
+    samples.publish(8)
+    shutil.rmtree(tmp_path / "set" / "checkpoint")
+    shutil.move(run, tmp_path / "moved")
+    shutil.move(file, tmp_path / "moved.parquet")
+    part = tmp_path / "set" / "data" / "part-000000000004.parquet"
+    part.write_bytes(part.read_bytes()[:-9])
+    return tmp_path / "set"
+
+
+def repaired(monkeypatch: pytest.MonkeyPatch, *line: object) -> int:
+    monkeypatch.setattr(job, "arguments", lambda: [str(part) for part in line])
+    return job.main()
+
+
+def test_a_set_is_repaired_from_where_all_of_it_is_now(output: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match=r"is gone.*with --checkpoint"):
+        repaired(monkeypatch, output, "--repair")
+    with pytest.raises(ConfigError, match=r"conditions\.parquet is gone; name them with --conditions"):
+        repaired(monkeypatch, output, "--repair", "--checkpoint", tmp_path / "moved")
+    there = ("--checkpoint", tmp_path / "moved" / CHECKPOINT, f"--conditions={tmp_path}/moved.parquet")
+    assert repaired(monkeypatch, output, "--repair", *there) == 0
+
+
+def test_without_its_origin_it_is_repaired_too(output: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (output / "origin.json").unlink()
+    with pytest.raises(ConfigError, match=r"no origin\.json that says where the checkpoint is; .*or say it with --checkpoint"):
+        repaired(monkeypatch, output, "--repair")
+    with pytest.raises(ConfigError, match=r"no origin\.json that says where the conditions are; name them with --conditions"):
+        repaired(monkeypatch, output, "--repair", "--checkpoint", tmp_path / "moved")
+    there = ("--checkpoint", tmp_path / "moved", "--conditions", tmp_path / "moved.parquet")
+    assert repaired(monkeypatch, output, "--repair", *there) == 0
+
+
+def test_others_than_the_sets_own_are_refused_by_their_digests(
+    output: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, own = saved(tmp_path / "other", 2), tmp_path / "moved"
+    with pytest.raises(ConfigError, match=r"--checkpoint: got .*/other/checkpoints/step-000000001 with the digest .*expected"):
+        repaired(monkeypatch, output, "--repair", "--checkpoint", other)
+    with pytest.raises(ConfigError, match=r"gone does not exist"):
+        repaired(monkeypatch, output, "--repair", "--checkpoint", tmp_path / "gone")
+    wrong = conditions(tmp_path / "other.parquet", 1)
+    with pytest.raises(ConfigError, match=r"the conditions changed: got SHA-256"):
+        repaired(monkeypatch, output, "--repair", "--checkpoint", own, "--conditions", wrong)
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("set --checkpoint c", "--checkpoint c without --repair, expected both"),
+        ("set --repair --conditions", "--conditions: got no value"),
+        ("set --checkpoint --repair", "--checkpoint: got no value"),
+        ("set --repair --checkpoint=", "--checkpoint: got no value"),
+        ("set --repair --unknown", "usage: "),
+    ],
+)
+def test_mistakes_are_named(line: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        parse_verify(line.split())
