@@ -1,10 +1,13 @@
 """Train a generative model: python jobs/train.py PRESET --data URL --run-dir URL [flags]."""
 
+import contextlib
+
 import pipeline.runtime.keyboard  # noqa: F401 (first: it hears a stop while the others are imported)
+from pipeline.errors import PermissionDenied
 from pipeline.plans.commands import parse_train
 from pipeline.plans.flags import arguments
 from pipeline.plans.output_folder import summary_url
-from pipeline.plans.train_plan import plan_training
+from pipeline.plans.train_plan import TrainPlan, plan_training
 from pipeline.runtime.console import say_table, warn, write_summary
 from pipeline.runtime.job import FAILED, OK, run_job
 from pipeline.runtime.leftovers import clear_training_run
@@ -23,11 +26,15 @@ def main() -> int:
     if command.dry_run:
         say_table("Plan of the training job", plan.describe())
         return OK
-    with sole_job(plan.config.run_dir, unguarded="warn") as fence:
-        done = finished_step(plan)
-        if done is not None:
-            say_table("Already done", [("step", f"{done:,}"), ("run", plan.config.run_dir)])
-            return OK
+    with contextlib.ExitStack() as held:
+        try:
+            fence = held.enter_context(sole_job(plan.config.run_dir, unguarded="warn"))
+        except PermissionDenied:
+            if (done := finished_step(plan)) is None:
+                raise
+            return _already_done(plan, done)  # nothing is to be written: the folder may be read-only
+        if (done := finished_step(plan)) is not None:
+            return _already_done(plan, done)
         clear_training_run(plan.config.run_dir)  # of writers of earlier jobs that were killed
         say_table("Training", plan.describe())
         with ray_session():
@@ -43,6 +50,11 @@ def main() -> int:
     )
     write_summary(summary, outcome)
     return OK if outcome.finished else FAILED
+
+
+def _already_done(plan: TrainPlan, step: int) -> int:
+    say_table("Already done", [("step", f"{step:,}"), ("run", plan.config.run_dir)])
+    return OK
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ def begun_outputs(config: GenerateConfig, pattern: str, there: Collection[str]) 
         ConfigError: The output is no place to write to.
         StorageError: The store of the outputs could not be asked.
     """
-    before, *rest = output_url("--output", config.output).split(CHECKPOINT)
+    before, *rest = output_url("--output", config.output, may_be_done=True).split(CHECKPOINT)
     named = re.compile(re.escape(before) + f"({_STEP})" + r"\1".join(map(re.escape, rest)))
     jobs: list[GenerateConfig] = []
     for url in storage.glob("step-*".join(with_stars_only(part).replace("*", "[*]") for part in (before, *rest))):

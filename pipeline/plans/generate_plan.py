@@ -14,7 +14,7 @@ from pipeline.models.model import completed
 from pipeline.plans.foreign_folder import refuse_inside_a_set
 from pipeline.plans.generate_config import GenerateConfig
 from pipeline.plans.metrics_port import check_metrics_port
-from pipeline.plans.output_folder import output_url
+from pipeline.plans.output_folder import check_writable, output_url
 from pipeline.plans.pinned_checkpoint import known_conditions, pinned_checkpoint
 from pipeline.samples import Origin, PartRange, SampleSet, open_ranges
 from pipeline.samples.goals import goals_of
@@ -71,7 +71,7 @@ def plan_generation(config: GenerateConfig) -> GeneratePlan:
     """
     if not config.checkpoint:
         raise ConfigError("--checkpoint is missing; expected a path or URL")
-    config = replace(config, output=output_url("--output", config.output))
+    config = replace(config, output=output_url("--output", config.output, may_be_done=True))
     if config.conditions:
         config = replace(config, conditions=storage.absolute_url(config.conditions))
     check_metrics_port(config.metrics_port)
@@ -118,6 +118,8 @@ def _planned(config: GenerateConfig) -> GeneratePlan:
     samples.check(plan.run_spec())
     committed = samples.committed()
     parts = open_ranges(config.num_samples, part_rows, committed, config.output)
+    if parts:
+        check_writable("--output", config.output)
     if parts and labels.gone is not None:
         raise labels.gone
     if parts and pinned.url is None:

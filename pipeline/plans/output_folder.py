@@ -12,13 +12,15 @@ SUBMITTED_JOB_VARIABLE = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 _HALF_A_URL = re.compile(r"(?:file|local|memory|s3a?|gs|gcs|abfss?|az|https?):(?!//)", re.IGNORECASE)
 
 
-def output_url(flag: str, url: str, *, is_file: bool = False) -> str:
+def output_url(flag: str, url: str, *, is_file: bool = False, may_be_done: bool = False) -> str:
     """Returns the absolute URL of an output.
 
     Args:
         flag: The flag that names it, for the error.
         url: What the user gave.
         is_file: Whether it is one file and no folder.
+        may_be_done: Whether there may be nothing left to write, so that a folder on a disk nobody may write to is all right;
+            the caller finds that out and does `check_writable` otherwise.
 
     Raises:
         ConfigError: It is missing, or it is a relative path in a job that was submitted to a cluster: it would lie in Ray's
@@ -34,9 +36,24 @@ def output_url(flag: str, url: str, *, is_file: bool = False) -> str:
     if SUBMITTED_JOB_VARIABLE in os.environ and storage.is_local(url) and not os.path.isabs(path):  # noqa: PTH117
         raise ConfigError(f"{flag} is the relative path {url}; expected an absolute path or a URL in a submitted job")
     absolute = storage.absolute_url(url)
-    if (trouble := storage.put_trouble(absolute if is_file else storage.join(absolute, ".lock"))) is not None:
-        raise ConfigError(f"{flag}: got {absolute}: {trouble}")
+    if not may_be_done or not storage.is_local(absolute):
+        check_writable(flag, absolute, is_file=is_file)
     return absolute
+
+
+def check_writable(flag: str, url: str, *, is_file: bool = False) -> None:
+    """Refuses an output where nothing can be written, before the work.
+
+    Args:
+        flag: The flag that names it, for the error.
+        url: Absolute.
+        is_file: Whether it is one file and no folder.
+
+    Raises:
+        ConfigError: Nothing can be written there.
+    """
+    if (trouble := storage.put_trouble(url if is_file else storage.join(url, ".lock"))) is not None:
+        raise ConfigError(f"{flag}: got {url}: {trouble}")
 
 
 def summary_url(url: str | None) -> str | None:

@@ -12,7 +12,7 @@ from pipeline.families import DiffusionConfig
 from pipeline.models import num_parameters
 from pipeline.order import Order
 from pipeline.plans.metrics_port import check_metrics_port
-from pipeline.plans.output_folder import output_url
+from pipeline.plans.output_folder import check_writable, output_url
 from pipeline.plans.run_folder import check_run_folder
 from pipeline.plans.schedule_report import signal_warning
 from pipeline.plans.train_config import TrainConfig
@@ -139,7 +139,7 @@ def plan_training(config: TrainConfig, progress: Callable[[int, int], None] | No
     """
     if not config.data:
         raise ConfigError("--data is missing; expected a path or URL")
-    config = replace(config, run_dir=output_url("--run-dir", config.run_dir))
+    config = replace(config, run_dir=output_url("--run-dir", config.run_dir, may_be_done=True))
     check_metrics_port(config.metrics_port)
     try:
         index = open_data(config.data, progress=progress)
@@ -149,7 +149,10 @@ def plan_training(config: TrainConfig, progress: Callable[[int, int], None] | No
         raise ConfigError(str(error)) from error  # before anything is started, it is the user's to mend
     order = make_order(index, config.stream, config.seed)
     identity = _identity(config, index)
-    return TrainPlan(config, index, order, identity, check_run_folder(config.run_dir, identity))
+    continues = check_run_folder(config.run_dir, identity)
+    if not continues:
+        check_writable("--run-dir", config.run_dir)
+    return TrainPlan(config, index, order, identity, continues)
 
 
 def _identity(config: TrainConfig, index: ShardIndex) -> dict[str, Any]:
