@@ -13,6 +13,7 @@ from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pipeline import storage
+from pipeline.errors import ConfigError
 from pipeline.runtime.asking import STORAGE_TIMEOUT_S, asked
 from pipeline.runtime.hub import HubAddress
 from pipeline.runtime.session import NAMESPACE
@@ -167,3 +168,22 @@ class QuarantineWatch:
         if count > self._told and newest:
             _log.warning("%d samples that cannot be decoded are listed in %s; %s", count, self._url, newest)
         self._told = count
+
+
+def watched_quarantine(folder: str, name: str, allowed: int) -> tuple[QuarantineWatch, QuarantineAddress]:
+    """Starts the keeper of a consumer's own list.
+
+    Args:
+        folder: Where the list is, on the consumer's node or a store.
+        name: The list's.
+        allowed: Samples that may be listed.
+
+    Raises:
+        ConfigError: Nothing can be written there.
+        SwissrollError: As `start_quarantine`.
+    """
+    url = storage.join(folder, name)
+    if (trouble := storage.put_trouble(url)) is not None:
+        raise ConfigError(f"quarantine: got {folder}: {trouble}")
+    keeper, address = start_quarantine(url, allowed)
+    return QuarantineWatch(keeper, url), address

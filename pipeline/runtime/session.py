@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import math
 import os
 import socket
 from collections.abc import Iterator
@@ -137,10 +138,11 @@ def left_cpus(num_processes: int, claimed: float) -> float:
 
     Args:
         num_processes: How many.
-        claimed: CPUs that this process has claimed so far: Ray may not know yet that they are taken.
+        claimed: CPUs that were claimed a moment ago: Ray may not know yet that they are taken.
     """
-    unreserved = float(ray.available_resources().get("CPU", 0.0))
-    left = max(0.0, min(unreserved, total("CPU") - claimed))
+    if total("CPU") <= 0:  # a cluster that grows when something waits for CPUs
+        return math.inf
+    left = max(0.0, float(ray.available_resources().get("CPU", 0.0)) - claimed)
     return int(left / num_processes / RAY_CPU_UNIT) * RAY_CPU_UNIT
 
 

@@ -9,6 +9,7 @@ number of consumers or loaders. See docs/own-loop.md.
 """
 
 import os
+import time
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Any
@@ -17,22 +18,21 @@ from weakref import WeakSet
 import ray
 from ray import ObjectRef
 
-from pipeline import storage
 from pipeline.errors import ConfigError
 from pipeline.order import Cursor, Piece, row_slice
 from pipeline.runtime.feed import BatchFeed
 from pipeline.runtime.loader import LoaderArgs, start_loaders
 from pipeline.runtime.loader_start import say_who_is_missing
-from pipeline.runtime.quarantine import QuarantineWatch, start_quarantine
+from pipeline.runtime.quarantine import watched_quarantine
 from pipeline.runtime.session import connect, fitting_cpus, left_cpus
-from pipeline.runtime.stream_arguments import check_arguments, check_image, consumer_place
+from pipeline.runtime.stream_arguments import check_image, check_resources, consumer_place, whole_numbers
 from pipeline.shards import open_data
 from pipeline.storage import RangeCache
 from pipeline.stream import ImageSpec, StreamConfig, make_order
 from pipeline.training import Batch
 
 _streams: "WeakSet[Stream]" = WeakSet()
-"""Of this process."""
+SEEN_AFTER_S = 30.0  # Ray knows by then what loaders of this process reserve, those of training beside validation, say
 
 
 class Stream:
@@ -79,7 +79,8 @@ class Stream:
         cache: RangeCache | None = None,
         quarantine: str | None = None,
     ) -> None:
-        check_arguments(cpus_per_loader, pin, seed=seed, num_loaders=num_loaders, prefetch_batches=prefetch_batches)
+        check_resources(cpus_per_loader, pin)
+        seed, num_loaders = whole_numbers(seed=seed, num_loaders=num_loaders)
         self.rank, self.world_size = consumer_place(rank, world_size)
         self.batch_size = config.batch_size
         if config.batch_size % self.world_size:
@@ -88,8 +89,8 @@ class Stream:
         self._order = make_order(index, config, seed)
         self._fingerprint = self._order.fingerprint(index.fingerprint())
         check_image(config, image)
-        self._image, self._pin, self._prefetch = image, pin, prefetch_batches
-        self._step, self._loads, self._closed = 0, 0, False
+        self._image, self._pin, (self._prefetch,) = image, pin, whole_numbers(prefetch_batches=prefetch_batches)
+        self._step, self._loads, self._closed, self._began_s = 0, 0, False, time.monotonic()
         self._feed: BatchFeed | None = None
         first, last = row_slice(config.batch_size, self.rank, self.world_size)
         cuts = [row_slice(last - first, loader, num_loaders) for loader in range(num_loaders)]
@@ -98,18 +99,14 @@ class Stream:
             connect()
         self._watch, listed = None, None
         if quarantine is not None:
-            url = storage.join(quarantine, f"quarantine-{index.fingerprint()[:8]}-{self.rank}.jsonl")
-            keeper, listed = start_quarantine(url, config.corrupt_allowed(index.num_samples))
-            self._watch = QuarantineWatch(keeper, url)
-        args = LoaderArgs(
-            name=f"stream-{self.rank}", index=index, order=self._order, image=image, cache=cache, quarantine=listed
-        )
+            file = f"quarantine-{index.fingerprint()[:8]}-{self.rank}.jsonl"
+            self._watch, listed = watched_quarantine(quarantine, file, config.corrupt_allowed(index.num_samples))
+        name = f"stream-{self.rank}"
+        args = LoaderArgs(name=name, index=index, order=self._order, image=image, cache=cache, quarantine=listed)
         # Every consumer starts as many, and none can begin before all of its own are placed.
         self._cpus = cpus_per_loader * fitting_cpus([(num_loaders * self.world_size, cpus_per_loader)], share_cpus)
         if share_cpus:
-            # Ray may not know yet of the loaders that this process started a moment ago, for training beside validation, say.
-            claimed = sum(other._cpus * len(other._loaders) for other in _streams)
-            self._cpus = min(self._cpus, left_cpus(num_loaders, claimed))
+            self._cpus = min(self._cpus, left_cpus(num_loaders, sum(other._claimed_lately() for other in _streams)))
         self._loaders = start_loaders(num_loaders, self._cpus, args)
         _streams.add(self)
         self._starting: list[ObjectRef] = [loader.__ray_ready__.remote() for loader in self._loaders]
@@ -176,7 +173,7 @@ class Stream:
             self._watch.last_look()
         self._feed, self._closed, self._starting = None, True, []
         for loader in self._loaders:
-            # A kill would be reported as tasks that failed, and so would an end that Ray tries again.
+            # A kill, or an end that Ray tries again, would be reported as tasks that failed.
             loader.__ray_terminate__.options(max_task_retries=0).remote()
         self._loaders, self._watch = [], None
 
@@ -185,6 +182,11 @@ class Stream:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         self.close()
+
+    def _claimed_lately(self) -> float:
+        """CPUs of the loaders of all ranks: each has a stream like this one."""
+        is_new = time.monotonic() - self._began_s < SEEN_AFTER_S
+        return self._cpus * len(self._loaders) * self.world_size if is_new else 0.0
 
     def _first_step(self, epoch: int) -> int:
         """The first batch that begins in an epoch."""
@@ -227,9 +229,7 @@ def stream(
         batch_size: Samples of a global batch, instead of a configuration.
 
     Raises:
-        ConfigError: The arguments or the data do not fit.
-        CorruptDataError: There is a list of damaged samples in the quarantine, and it is none.
-        StorageError: The data or the list could not be looked at.
+        SwissrollError: As `Stream`.
     """
     if batch_size is not None and config is not None:
         raise ConfigError("got both a configuration and batch_size, expected one of them")

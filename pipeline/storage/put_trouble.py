@@ -2,12 +2,12 @@
 
 import errno
 import os
-import tempfile
 
 from pipeline.storage.local import aside_name
 from pipeline.storage.remote import WRITABLE_SCHEMES
 from pipeline.storage.urls import absolute_url, is_local, scheme_of
 
+_NO_NAMELESS_ERRNO = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL})
 _FULL_ERRNO = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
@@ -33,12 +33,27 @@ def put_trouble(url: str) -> str | None:
         if not os.path.isdir(above):  # noqa: PTH112 (text in, text out)
             return f"a file is in the way, {above}, expected a folder or a free name"
         longest, most = max(len(os.fsencode(name)) for name in names), os.pathconf(above, "PC_NAME_MAX")
-        if longest > most:
+        if 0 < most < longest:
             spare = len(os.fsencode(aside_name("")))
             return f"a name is too long, expected at most {most} bytes for a folder and {most - spare} for a file"
-        with tempfile.TemporaryFile(dir=above):
-            return None
+        _make_and_remove(above)
     except OSError as error:
         if error.errno in _FULL_ERRNO:
             return None
         return f"no file can be made there: {error.strerror} ({above}), expected a place to write to"
+    return None
+
+
+def _make_and_remove(folder: str) -> None:
+    """Makes a file that has no name, where the file system knows such; else one that no listing shows, should it stay."""
+    if hasattr(os, "O_TMPFILE"):
+        try:
+            os.close(os.open(folder, os.O_TMPFILE | os.O_RDWR, 0o600))
+        except OSError as error:
+            if error.errno not in _NO_NAMELESS_ERRNO:
+                raise
+        else:
+            return
+    path = os.path.join(folder, aside_name("probe"))  # noqa: PTH118 (text in, text out)
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    os.unlink(path)  # noqa: PTH108

@@ -17,6 +17,7 @@ from pipeline.storage.web_ranges import HttpClient, S3Client
 
 _CONNECT_TIMEOUT_S = 10
 _READ_TIMEOUT_S = 60
+_JOINING_TIMEOUT_S = 600
 RANGE_TIMEOUT_S = 20.0
 """A range whose next bytes, or a look (a header, a page of a listing) that does not come in this time is asked for again:
 unlike a put, it is cheap to repeat."""
@@ -167,7 +168,7 @@ def _open(url: str) -> tuple[Any, str]:
             "config_kwargs": {
                 "connect_timeout": _CONNECT_TIMEOUT_S,
                 "read_timeout": _READ_TIMEOUT_S,
-                "http_session_cls": timely_session(RANGE_TIMEOUT_S, _READ_TIMEOUT_S, SLOWEST_BYTES_PER_S),
+                "http_session_cls": timely_session(RANGE_TIMEOUT_S, _READ_TIMEOUT_S, _JOINING_TIMEOUT_S, SLOWEST_BYTES_PER_S),
                 "max_pool_connections": 32,
                 "retries": {"total_max_attempts": 1, "mode": "standard"},  # this room retries, and counts
                 # Many S3 servers cannot do the newer checksums that botocore sends by default.

@@ -1,6 +1,7 @@
 """How a data set is streamed."""
 
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Annotated, Literal
 
 import tyro
@@ -98,11 +99,12 @@ class ImageSpec:
 def _check_whole(config: object, name: str, least: int, most: int | None = None) -> None:
     """Refuses anything but a whole number from `least` to `most`: arguments in Python come without a command line's checks."""
     value = getattr(config, name)
-    if isinstance(value, bool) or not isinstance(value, int):
+    if isinstance(value, bool) or not isinstance(value, Integral):
         raise ConfigError(f"{name} must be a whole number, got {value!r}")
+    object.__setattr__(config, name, int(value))  # numpy's are no JSON
     if value < least:
         raise ConfigError(f"{name} must be at least {least}, got {value}")
-    if most is not None and value > most:
+    if most is not None and int(value) > most:
         raise ConfigError(f"{name} must be at most {most:,}, got {value:,}")
 
 

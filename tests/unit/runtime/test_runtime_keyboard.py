@@ -85,7 +85,7 @@ def child():
     print(heard is signal.SIG_IGN)
 
 if __name__ == "__main__":
-    print(heard is pipeline.runtime.keyboard._leave)
+    print(heard is signal.default_int_handler)  # no script of a job, only one that imports what they do
     one = multiprocessing.get_context("spawn").Process(target=child)
     one.start()
     one.join()

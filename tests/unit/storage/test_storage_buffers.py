@@ -65,3 +65,16 @@ def test_free_buffers_and_those_in_use_never_make_more_than_was_in_use_at_once(s
         assert pool.free_bytes == sum(map(len, pool._free.values()))
     del views[:]
     assert pool.lent_bytes == 0
+
+
+def test_a_buffer_that_comes_back_while_the_pool_is_at_work_waits_for_its_turn():
+    """As where Python collects a cycle in the middle of it, in the same thread."""
+    pool = BufferPool()
+    view = pool.take(SIZE)
+    first, size = address(view), pool.lent_bytes
+    with pool._lock:
+        del view
+        assert (pool.lent_bytes, pool.free_bytes) == (size, 0)
+    again = pool.take(SIZE)
+    assert address(again) == first
+    assert (pool.lent_bytes, pool.free_bytes) == (size, 0)
