@@ -2,6 +2,7 @@
 
 import threading
 import weakref
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -19,8 +20,10 @@ class BufferPool:
     where windows of all lanes end at one step, what they leave is what the next ones need half a window later."""
 
     def __init__(self) -> None:
-        # Buffers come back in the middle of anything, be it of this pool's own work.
-        self._lock = threading.RLock()
+        # Buffers come back in the middle of anything, be it of this pool's own work, wherever Python collects cycles: what
+        # comes back only queues then, and whoever has the lock next takes it in.
+        self._lock = threading.Lock()
+        self._returned: deque[NDArray[np.uint8]] = deque()
         self._free: dict[int, NDArray[np.uint8]] = {}
         """By identity; the one that came back first is the first."""
         self.free_bytes = self.lent_bytes = self._most_lent_bytes = 0
@@ -33,23 +36,38 @@ class BufferPool:
         """
         size = _rounded(num_bytes)
         with self._lock:
+            self._take_in()
             self.lent_bytes += size
             self._most_lent_bytes = max(self._most_lent_bytes, self.lent_bytes)
-            fits = next((key for key, free in reversed(list(self._free.items())) if len(free) == size), None)
-            memory = None if fits is None else self._free.pop(fits, None)
+            fits = next((key for key, free in reversed(self._free.items()) if len(free) == size), None)
+            memory = None if fits is None else self._free.pop(fits)
             self.free_bytes -= size if memory is not None else 0
             self._trim()
         if memory is None:
-            memory = np.empty(size, np.uint8)
+            try:
+                memory = np.empty(size, np.uint8)
+            except MemoryError:
+                with self._lock:
+                    self.lent_bytes -= size
+                raise
         lent = lend(memory, lambda: self._give_back(memory))
         return memoryview(lent)[:num_bytes]  # pyright: ignore[reportArgumentType]
 
     def _give_back(self, memory: NDArray[np.uint8]) -> None:
-        with self._lock:
+        self._returned.append(memory)
+        if self._lock.acquire(blocking=False):
+            try:
+                self._take_in()
+                self._trim()
+            finally:
+                self._lock.release()
+
+    def _take_in(self) -> None:
+        while self._returned:
+            memory = self._returned.popleft()
             self.lent_bytes -= len(memory)
             self._free[id(memory)] = memory
             self.free_bytes += len(memory)
-            self._trim()
 
     def _trim(self) -> None:
         most = min(MOST_FREE_BYTES, self._most_lent_bytes - self.lent_bytes)
