@@ -5,7 +5,7 @@ import functools
 from collections.abc import Callable
 
 import pipeline.runtime.keyboard  # noqa: F401 (first: it hears a stop while the others are imported)
-from pipeline.errors import ClusterError, NoAnswer, PermissionDenied, SwissrollError
+from pipeline.errors import ClusterError, NoAnswer, PermissionDenied, SwissrollError, TransientStorageError
 from pipeline.plans.commands import parse_generate
 from pipeline.plans.flags import arguments
 from pipeline.plans.generate_plan import GeneratePlan
@@ -66,8 +66,8 @@ def _generate_or_say_why(plan: GeneratePlan, start_ray: Callable[[], None]) -> G
     """One output of a sweep, which goes on without it if it fails."""
     try:
         return _generate(plan, start_ray)
-    except (ClusterError, NoAnswer):
-        raise  # no output could be made
+    except (ClusterError, NoAnswer, TransientStorageError):
+        raise  # no output could be made; a store that does not answer would be waited for with each of them
     except SwissrollError as error:
         warn(f"failed: {plan.config.output}: {error}")
         return not_made(plan.config.output, error, plan.committed_rows)
@@ -88,9 +88,12 @@ def _generate(plan: GeneratePlan, start_ray: Callable[[], None]) -> GenerateOutc
             say(f"warning: {line}, as it was damaged before it was committed")
         if plan.open_parts:
             start_ray()
+        if fence is not None:
+            fence.check()  # Ray may take minutes to start, and this job may have slept
         plan = claim_output(plan)
         if not plan.open_parts:
             return _already_done(plan)
+        start_ray()  # where the plan had no open part and parts were taken away since
         say_table("Generating", plan.describe())
         outcome = run_generation(plan, fence)
         clear_sample_set(plan.config.output)  # of this job's own workers that died

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline import storage
-from pipeline.errors import SwissrollError
+from pipeline.errors import SwissrollError, TransientStorageError
 from pipeline.plans.generate_config import GenerateConfig
 from pipeline.plans.generate_plan import GeneratePlan, plan_generation
 
@@ -23,6 +23,7 @@ def plan_all(jobs: Sequence[GenerateConfig]) -> list[GeneratePlan | Unplanned]:
     """Returns the plan of each output, or why it has none.
 
     Raises:
+        TransientStorageError: A store does not answer, and would be waited for as long for each of the others.
         SwissrollError: None of them can be planned, for the reason of the first: most likely it concerns all.
     """
     plans = [_plan_or_reason(job) for job in jobs]
@@ -35,6 +36,8 @@ def plan_all(jobs: Sequence[GenerateConfig]) -> list[GeneratePlan | Unplanned]:
 def _plan_or_reason(job: GenerateConfig) -> GeneratePlan | Unplanned:
     try:
         return plan_generation(job)
+    except TransientStorageError:
+        raise
     except SwissrollError as error:
         if not job.output.strip():
             raise
