@@ -19,6 +19,12 @@ def main() -> int:
         say(HELP)
         return OK
     command = parse_verify(given)
+    if command.checkpoint or command.conditions:
+        from pipeline.generation.named_sources import same_checkpoint, same_conditions  # loads torch, as below
+
+        # Before hours of verifying, and also where nothing is broken: a wrong one is a mistake in the command.
+        same_checkpoint(command.url, command.checkpoint)
+        same_conditions(command.url, command.conditions)
     report = _verified(command.url, command.images)
     if not report.problems or not command.repair:
         say(report.describe())

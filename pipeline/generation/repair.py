@@ -3,15 +3,15 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 
 from pipeline import storage
-from pipeline.checkpoints import inspect_checkpoint, resolve
 from pipeline.errors import ConfigError, CorruptDataError, PermanentStorageError, ResumeMismatch
 from pipeline.generation.kept_checkpoint import check_kept, checkpoint_is_gone, checkpoint_places, mend_kept
 from pipeline.generation.making import PartMaker
+from pipeline.generation.named_sources import digest_in_run, same_checkpoint, same_conditions
 from pipeline.generation.spec import GenerationSpec
 from pipeline.samples import PartRange, PartRecord, SampleSet, VerifyReport, load_origin, part_digest
 from pipeline.samples.for_people import mend_for_people
@@ -43,7 +43,7 @@ def with_kept_checkpoint(report: VerifyReport) -> VerifyReport:
     Raises:
         TransientStorageError: The store did not answer.
     """
-    digest = _checkpoint_digest(SampleSet(report.url))
+    digest = digest_in_run(report.url, "checkpoint_digest")
     problem = digest and check_kept(report.url, digest)
     return replace(report, problems=(*report.problems, problem)) if problem else report
 
@@ -79,10 +79,11 @@ def repair(
     check()
     done = mend_obstacles(report.url, check)
     done += mend_run_spec(report.url)
+    # After run.json, which says which they are, and before all that a command with another one would have mended in vain.
+    named = _Named(same_checkpoint(report.url, checkpoint), same_conditions(report.url, conditions))
     samples = SampleSet(report.url)
     done += mend_origin(report.url)
     done += mend_goals(report.url, check)
-    named = _Named(_same_checkpoint(samples, checkpoint), conditions)
     # A job that took over may have put a part by now that is not yet committed: no stray file to be moved.
     done += mend_ledger(report.url, check)
     broken = [record for record in samples.committed() if _is_broken(samples, record)]
@@ -112,37 +113,10 @@ def repair(
     return Repair(done=tuple(done), failed=(*failed, *not_mended))
 
 
-def _same_checkpoint(samples: SampleSet, named: str) -> str:
-    """The folder of the checkpoint that the user named, if it is the set's; empty where none was named."""
-    digest = _checkpoint_digest(samples)
-    if not named or digest is None:
-        return named and storage.absolute_url(named)
-    try:
-        found = resolve(named)
-        got = inspect_checkpoint(found).digest
-    except (CorruptDataError, PermanentStorageError) as error:
-        raise ConfigError(f"--checkpoint: {error}") from error
-    if got != digest:
-        raise ConfigError(
-            f"--checkpoint: got {found} with the digest {got[:12]}, expected that of the set's checkpoint, {digest[:12]}"
-        )
-    return found
-
-
 def _mend_kept(samples: SampleSet, named: str) -> tuple[list[str], list[str]]:
-    origin, digest = load_origin(samples.url), _checkpoint_digest(samples)
+    origin, digest = load_origin(samples.url), digest_in_run(samples.url, "checkpoint_digest")
     found = named or ("" if origin is None else origin.checkpoint)
     return mend_kept(samples.url, found, digest) if digest else ([], [])
-
-
-def _checkpoint_digest(samples: SampleSet) -> str | None:
-    """What run.json says; None where it does not."""
-    try:
-        spec: dict[str, Any] = samples.spec()
-        digest = spec["generation"]["checkpoint_digest"]
-    except (CorruptDataError, PermanentStorageError, KeyError, TypeError):
-        return None
-    return digest if isinstance(digest, str) else None
 
 
 def _is_broken(samples: SampleSet, record: PartRecord) -> bool:

@@ -1,11 +1,13 @@
 """A generation job from plan to published sample set: open parts go to samplers, two at a time each, until none is left."""
 
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import ray
 
 from pipeline import storage
-from pipeline.errors import CorruptDataError, SwissrollError
+from pipeline.errors import CorruptDataError, NoAnswer, SwissrollError
 from pipeline.generation import drop_other_copies, keep_checkpoint
 from pipeline.plans.generate_plan import GeneratePlan
 from pipeline.runtime.asking import HUB, asked
@@ -134,6 +136,26 @@ def claim_output(plan: GeneratePlan) -> GeneratePlan:
     return replace(plan, committed_rows=sum(part.rows for part in committed), open_parts=parts)
 
 
+@contextlib.contextmanager
+def cleared_on_error(*clear: Callable[[], None]) -> Iterator[None]:
+    """Clears away after an error in the block: a sweep goes on, and the next output's workers need the room, its hub the port.
+
+    Not where something does not answer: Ray itself may be lost, and asked for more it raises, or ends the process, before the
+    error is told; no sweep goes on after that.
+
+    Args:
+        clear: What is to be called, one after another.
+    """
+    try:
+        yield
+    except NoAnswer:
+        raise
+    except SwissrollError:
+        for step in clear:
+            step()
+        raise
+
+
 def run_generation(plan: GeneratePlan, fence: storage.Fence | None) -> GenerateOutcome:
     """Makes all open parts of a claimed output and publishes the set, or stops in between on SIGTERM; prints progress.
 
@@ -165,13 +187,12 @@ def run_generation(plan: GeneratePlan, fence: storage.Fence | None) -> GenerateO
     )
     pool = GeneratorPool(c, args, len(plan.open_parts))
     dispatch = Dispatch(plan, samples.committed(), pool, hub)
-    try:
-        with stop_on_sigterm() as stop, watched(hub, ProgressReporter("generate", "image"), dispatch.point, stop):
-            dispatch.run(stop)
-    except SwissrollError:
-        pool.close()  # a sweep goes on: the next output's workers need the room, and its hub the port
-        ray.kill(hub)
-        raise
+    with (
+        cleared_on_error(pool.close, lambda: ray.kill(hub)),
+        stop_on_sigterm() as stop,
+        watched(hub, ProgressReporter("generate", "image"), dispatch.point, stop),
+    ):
+        dispatch.run(stop)
     finished = dispatch.queue.finished and not dispatch.queue.given_up
     if finished:
         if fence is not None:

@@ -5,7 +5,7 @@ import hashlib
 from collections.abc import Mapping
 
 from pipeline import storage
-from pipeline.errors import CommitConflict, CorruptDataError, PermanentStorageError
+from pipeline.errors import CommitConflict, CorruptDataError, PermanentStorageError, PermissionDenied
 from pipeline.samples.findings import Findings
 from pipeline.samples.for_people import damage_for_people, made_for_people
 from pipeline.samples.goals import GOALS_NAME, goals_of
@@ -66,6 +66,10 @@ def ledger_and_manifest(url: str, findings: Findings) -> tuple[list[PartRecord],
     """`check_ledger` and what the manifest holds, both of one moment: a job may commit parts and publish them meanwhile.
 
     Of the manifest there is a text where it cannot be read, and None where it is not there.
+
+    Raises:
+        PermissionDenied: The manifest may not be read.
+        StorageError: The store could not be asked.
     """
     content = _manifest_content(url)
     while True:
@@ -179,6 +183,8 @@ def check_for_people(url: str, manifest: Manifest | None, spec: Mapping[str, obj
 def _manifest_content(url: str) -> bytes | str | None:
     try:
         return storage.read_bytes(manifest_url(url)) if storage.is_taken(manifest_url(url)) else None
+    except PermissionDenied:
+        raise  # what may not be read is not damaged: `repair` would write over it
     except PermanentStorageError as error:
         return error.problem
 

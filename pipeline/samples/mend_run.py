@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from pipeline import storage
-from pipeline.errors import ConfigError, CorruptDataError, PermanentStorageError
+from pipeline.errors import ConfigError, CorruptDataError, PermanentStorageError, PermissionDenied
 from pipeline.samples.card import CARD_NAME
 from pipeline.samples.commits import readable_commits
 from pipeline.samples.manifest import load_manifest
@@ -92,6 +92,8 @@ def _listed_sha256(url: str) -> str | None:
     """The digest of run.json in the manifest."""
     try:
         return load_manifest(url).run_sha256
+    except PermissionDenied:
+        raise  # it may well be sound
     except (CorruptDataError, PermanentStorageError):
         return None
 

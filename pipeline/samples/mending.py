@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from pipeline import storage
-from pipeline.errors import CorruptDataError, PermanentStorageError, ResumeMismatch
+from pipeline.errors import CorruptDataError, PermanentStorageError, PermissionDenied, ResumeMismatch
 from pipeline.samples.commits import readable_commits
 from pipeline.samples.for_people import FOR_PEOPLE
 from pipeline.samples.goals import GOALS_NAME, goal_name, goals_of
@@ -192,6 +192,8 @@ def _is_right(url: str, record: PartRecord, listed: Mapping[int, PartRecord], li
 def _manifest_parts(url: str) -> list[PartRecord]:
     try:
         return list(load_manifest(url).parts)
+    except PermissionDenied:
+        raise  # it may well be sound
     except (CorruptDataError, PermanentStorageError):
         return []
 

@@ -11,7 +11,8 @@ _FOLDER = "quarantine"
 def moved_aside(url: str, name: str) -> str:
     """Moves an object of a set to `quarantine/`; returns a line that says so.
 
-    What lies there under its name stays, and it gets a name of its own, in `quarantine/2/`, `quarantine/3/` and so on.
+    What lies there under its name stays, and it gets a name of its own, in `quarantine/2/`, `quarantine/3/` and so on. One that
+    somebody removed from an object store since it was listed is in nobody's way any more.
 
     Args:
         url: The set's folder.
@@ -24,6 +25,8 @@ def moved_aside(url: str, name: str) -> str:
     if storage.exists(source) and not storage.is_folder(source):
         place = kept_aside(url, name, storage.read_bytes(source))
         storage.remove_tree(source)
+    elif not storage.is_local(url):
+        return f"{name}: removed by somebody else meanwhile"
     else:
         place = next(place for place in _places() if _is_free(url, place, name))
         storage.rename(source, storage.join(url, place, name))

@@ -85,6 +85,7 @@ def verify(
 
     Raises:
         PermanentStorageError: There is no sample set.
+        PermissionDenied: The manifest may not be read, or a folder not listed.
         TransientStorageError: The store did not answer.
     """
     url = storage.absolute_url(url)

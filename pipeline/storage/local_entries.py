@@ -40,8 +40,12 @@ def rename(url: str, new_url: str) -> None:
         new_url: A free name on the same file system.
 
     Raises:
+        ValueError: One of them is not local: object stores cannot rename.
         StorageError: The file system refused.
     """
+    for one in (url, new_url):
+        if not is_local(one):
+            raise ValueError(f"got {one}, expected a local path")
     source, target = Path(absolute_url(url)), Path(absolute_url(new_url))
 
     def move() -> None:

@@ -86,8 +86,44 @@ def test_others_than_the_sets_own_are_refused_by_their_digests(
     with pytest.raises(ConfigError, match=r"gone does not exist"):
         repaired(monkeypatch, output, "--repair", "--checkpoint", tmp_path / "gone")
     wrong = conditions(tmp_path / "other.parquet", 1)
-    with pytest.raises(ConfigError, match=r"the conditions changed: got SHA-256"):
-        repaired(monkeypatch, output, "--repair", "--checkpoint", own, "--conditions", wrong)
+    for file, says in ((wrong, r"got .*/other\.parquet with the SHA-256 .*expected"), (tmp_path / "gone", "gone")):
+        with pytest.raises(ConfigError, match=f"--conditions: .*{says}"):
+            repaired(monkeypatch, output, "--repair", "--checkpoint", own, "--conditions", file)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_others_are_refused_where_no_part_is_broken(
+    whole: bool, output: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = ("--checkpoint", tmp_path / "moved", f"--conditions={tmp_path}/moved.parquet")
+    assert repaired(monkeypatch, output, "--repair", *own) == 0
+    if not whole:
+        (output / "goals" / "mine").write_text("no goal")
+    wrong, other = conditions(tmp_path / "other.parquet", 1), saved(tmp_path / "other", 2)
+    with pytest.raises(ConfigError, match=r"--conditions: got .*/other\.parquet with the SHA-256"):
+        repaired(monkeypatch, output, "--repair", "--conditions", wrong)
+    with pytest.raises(ConfigError, match=r"--checkpoint: got .*/other/checkpoints"):
+        repaired(monkeypatch, output, "--repair", "--checkpoint", other)
+    assert (output / "goals" / "mine").exists() != whole
+    assert repaired(monkeypatch, output, "--repair", *own) == 0
+
+
+def test_where_run_json_is_damaged_others_are_refused_once_it_is_mended(
+    output: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (output / "run.json").write_text("{")
+    (output / "goals" / "mine").write_text("no goal")
+    wrong = conditions(tmp_path / "other.parquet", 1)
+    with pytest.raises(ConfigError, match=r"--conditions: got .*/other\.parquet with the SHA-256"):
+        repaired(monkeypatch, output, "--repair", "--checkpoint", tmp_path / "moved", "--conditions", wrong)
+    assert (output / "goals" / "mine").exists()
+
+
+def test_conditions_for_a_set_that_has_none_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    line = f"--checkpoint {saved(tmp_path / 'run', 1)} --output {tmp_path}/set --num-samples 4 --batch-rows 4 --sampler-steps 2"
+    claim_output(plan_generation(parse_generate(line.split()).job))
+    with pytest.raises(ConfigError, match=r"--conditions: .*made without a file of conditions"):
+        repaired(monkeypatch, tmp_path / "set", "--repair", "--conditions", conditions(tmp_path / "c.parquet", 1))
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sample_makers import SPEC, rows_of
+from sample_makers import SPEC, finished_set, rows_of
 
 from pipeline import storage
-from pipeline.errors import CorruptDataError
+from pipeline.errors import CorruptDataError, PermissionDenied
 from pipeline.samples import PartRange, PartSuffix, SampleSet, encode_part, open_ranges, read_samples, verify
-from pipeline.samples.mending import set_damaged_aside
+from pipeline.samples.mend_run import mend_run_spec
+from pipeline.samples.mending import mend_ledger, set_damaged_aside
 from pipeline.samples.part import decode_part, rows_in
 from pipeline.samples.seal import OPEN_SEAL, is_sealed, seal
 
@@ -203,3 +204,20 @@ def test_a_tar_that_goes_on_where_it_should_end_is_corrupt(place: str) -> None:
     for read in (decode_part, rows_in):
         with pytest.raises(CorruptDataError, match="behind the last member"):
             read(bytes(bad), "x.tar")
+
+
+def test_a_manifest_that_may_not_be_read_is_no_damage(set_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`repair` would take the ledger's word for it, and write over it."""
+    finished_set(set_url)
+    storage.put_replace(storage.join(set_url, "run.json"), b"{")
+    read_bytes, refused = storage.read_bytes, storage.join(set_url, "manifest.json")
+
+    def read(url: str) -> bytes:
+        if url == refused:
+            raise PermissionDenied("permission denied", url)
+        return read_bytes(url)
+
+    monkeypatch.setattr(storage, "read_bytes", read)
+    for look in (verify, mend_ledger, mend_run_spec):
+        with pytest.raises(PermissionDenied, match=r"manifest\.json"):
+            look(set_url)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from sample_makers import finished_set
 
 from pipeline import storage
@@ -45,3 +46,13 @@ def test_files_folders_and_links_do_not_meet_each_other(tmp_path: Path) -> None:
     assert not odd.exists()
     kept = {str(file.relative_to(tmp_path / "quarantine")) for file in (tmp_path / "quarantine").rglob("*")}
     assert {"data/x", "2/data/x/y", "3/data/x", "4/data/x", "5/data/x", "6/data/x"} <= kept
+
+
+def test_what_somebody_removed_from_an_object_store_meanwhile_is_in_no_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert moved_aside("memory://quarantined/set", "data/x") == "data/x: removed by somebody else meanwhile"
+    with pytest.raises(ValueError, match="expected a local path"):
+        storage.rename("memory://quarantined/set/x", "memory://quarantined/set/y")
+    assert list(tmp_path.iterdir()) == []
