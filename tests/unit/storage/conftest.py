@@ -1,15 +1,10 @@
 import secrets
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import fsspec
 import pytest
 from s3_double import S3Double
-
-from pipeline.storage import retry
-from pipeline.storage.pace import Paces
 
 STORES = ["local", "memory", "s3 double"]
 
@@ -48,18 +43,3 @@ def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         case _:
             request.getfixturevalue("s3")
             return "s3://bucket/root"
-
-
-@pytest.fixture
-def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The seconds that would have been slept; the clock goes on as if they had been."""
-    slept: list[float] = []
-    real = time.monotonic
-
-    def clock() -> float:
-        return real() + sum(slept)
-
-    monkeypatch.setattr("time.sleep", slept.append)
-    monkeypatch.setattr(retry, "time", SimpleNamespace(monotonic=clock, sleep=slept.append))
-    monkeypatch.setattr(retry, "paces", Paces(clock))  # and none of what earlier tests were throttled to
-    return slept
