@@ -28,13 +28,14 @@ def one_output_each(config: GenerateConfig) -> list[GenerateConfig]:
     jobs: list[GenerateConfig] = []
     for named in _named(config.checkpoint):
         is_pattern, has_name = "*" in named, CHECKPOINT in config.output
-        found = {_name(url) if has_name else url: url for url in (_matches(named) if is_pattern else [named])}
-        begun = begun_outputs(config, storage.absolute_url(named), found.keys()) if is_pattern and has_name else []
+        found = [(_name(url) if has_name else url, url) for url in (_matches(named) if is_pattern else [named])]
+        names = {name for name, _ in found}
+        begun = begun_outputs(config, storage.absolute_url(named), names) if is_pattern and has_name else []
         if not begun and not found:
             comma = "; commas separate several" if "," in config.checkpoint else ""
             raise ConfigError(f"got no checkpoint for --checkpoint {named}, expected at least one{comma}")
         jobs += begun
-        jobs += [replace(config, checkpoint=url, output=config.output.replace(CHECKPOINT, name)) for name, url in found.items()]
+        jobs += [replace(config, checkpoint=url, output=config.output.replace(CHECKPOINT, name)) for name, url in found]
     if CHECKPOINT not in config.output:
         if len(jobs) > 1:
             raise ConfigError(f"got {len(jobs)} checkpoints for one output, expected {CHECKPOINT} in --output {config.output}")

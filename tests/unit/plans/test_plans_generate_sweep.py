@@ -55,6 +55,14 @@ def test_what_cannot_be_filled_in_is_refused(fields: dict[str, str], says: str) 
         jobs(**fields)
 
 
+def test_two_checkpoints_of_one_name_that_a_pattern_finds_are_refused(tmp_path: Path) -> None:
+    for run in "ab":
+        (tmp_path / run / "step-000000001").mkdir(parents=True)
+        (tmp_path / run / "step-000000001" / "checkpoint.json").write_text("{}")
+    with pytest.raises(ConfigError, match="several checkpoints for the output"):
+        jobs(checkpoint=f"{tmp_path}/*/step-*", output=f"{tmp_path}/out/{{checkpoint}}")
+
+
 def test_a_list_is_a_sweep() -> None:
     assert jobs(checkpoint="r/step-1, r/step-20/", output="o/{checkpoint}/s") == [
         ("r/step-1", "o/step-1/s"),
