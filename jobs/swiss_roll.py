@@ -45,7 +45,7 @@ class SwissRollCommand:
 def main() -> int:
     """Trains, draws and measures; returns 0 if the sampled cloud is near the real one."""
     command = parse_flags(SwissRollCommand, arguments(), SwissRollCommand(), prog="swiss_roll.py")
-    output, begin = output_url("--output", command.output, is_file=True), time.monotonic()
+    output, begin = output_url("--output", command.output), time.monotonic()
     config = DiffusionConfig(schedule="cosine", timesteps=command.timesteps, prediction="v", bin_width=None)
     with ProgressReporter("swiss roll", "step") as reporter:
         family, network = train_on_points(

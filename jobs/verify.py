@@ -19,13 +19,13 @@ def main() -> int:
         say(HELP)
         return OK
     command = parse_verify(given)
-    if command.checkpoint or command.conditions:
+    report = _verified(command.url, command.images)
+    if not report.problems and (command.checkpoint or command.conditions):
         from pipeline.generation.named_sources import same_checkpoint, same_conditions  # loads torch, as below
 
-        # Before hours of verifying, and also where nothing is broken: a wrong one is a mistake in the command.
+        # A wrong one is a mistake in the command also where nothing is broken; where something is, run.json may be it.
         same_checkpoint(command.url, command.checkpoint)
         same_conditions(command.url, command.conditions)
-    report = _verified(command.url, command.images)
     if not report.problems or not command.repair:
         say(report.describe())
         return OK if report.ok else FAILED

@@ -7,9 +7,11 @@ import tyro
 
 import pipeline.runtime.keyboard  # noqa: F401 (first: it hears a stop while the others are imported)
 from pipeline import storage
+from pipeline.errors import ConfigError
 from pipeline.pictures import image_grid
 from pipeline.plans.commands import starting_config
 from pipeline.plans.flags import arguments, parse_flags
+from pipeline.plans.output_folder import output_url
 from pipeline.plans.train_config import TrainConfig
 from pipeline.plans.which_plan import seen_step
 from pipeline.runtime.console import say, warn
@@ -36,15 +38,18 @@ def main() -> int:
     """Lists and draws; returns the exit code."""
     default, rest = starting_config(arguments(), "which.py", from_run=True)
     command = parse_flags(WhichCommand, rest, WhichCommand(job=default), prog="which.py")
+    picture_url = None if command.picture is None else output_url("--picture", command.picture, is_file=True)
+    if picture_url is not None and storage.is_folder(picture_url):
+        raise ConfigError(f"--picture: got {picture_url}, which is a folder; expected a file")
     seen = seen_step(command.job, command.step, columns=command.columns)
     say("row\tepoch\tsample\tlabel\tkey\tshard\toffset")
     for row in seen.rows:
         say(f"{row.row}\t{row.epoch}\t{row.sample}\t{row.label}\t{row.key}\t{row.uri}\t{row.offset}")
     for damaged in seen.damaged:
         warn(f"another sample stood in for {damaged.key!r}: {damaged.reason} ({damaged.uri} at byte {damaged.offset})")
-    if command.picture is not None:
+    if picture_url is not None:
         picture = image_grid(seen.batch.images, columns=command.columns, scale=2)
-        storage.put_replace(storage.absolute_url(command.picture), picture)
+        storage.put_replace(picture_url, picture)
     return OK
 
 

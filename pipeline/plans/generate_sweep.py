@@ -34,7 +34,7 @@ def one_output_each(config: GenerateConfig) -> list[GenerateConfig]:
         if not begun and not found:
             comma = "; commas separate several" if "," in config.checkpoint else ""
             raise ConfigError(f"got no checkpoint for --checkpoint {named}, expected at least one{comma}")
-        jobs += begun
+        jobs += [job for job in begun if job.output not in {other.output for other in jobs}]  # one that two patterns claim
         jobs += [replace(config, checkpoint=url, output=config.output.replace(CHECKPOINT, name)) for name, url in found]
     if CHECKPOINT not in config.output:
         if len(jobs) > 1:

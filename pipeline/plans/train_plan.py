@@ -45,6 +45,8 @@ class TrainPlan:
     """What must be the same for the run to be continued, as JSON values."""
     continues: bool
     """Whether the run folder already belongs to this run."""
+    memory: LoaderMemory
+    """What loaders take."""
 
     @property
     def image(self) -> ImageSpec:
@@ -65,14 +67,7 @@ class TrainPlan:
     def describe(self) -> list[tuple[str, str]]:
         """Returns the plan as (what, how much) lines for people."""
         c, order = self.config, self.order
-        memory = loader_memory(
-            self.index,
-            order,
-            self.image,
-            num_loaders=c.workers.num_loaders,
-            num_ranks=c.workers.num_workers,
-            prefetch=c.workers.prefetch_batches,
-        )
+        memory = self.memory
         return [
             ("run", f"{c.run_dir} ({'continues' if self.continues else 'new'})"),
             (
@@ -148,11 +143,23 @@ def plan_training(config: TrainConfig, progress: Callable[[int, int], None] | No
     except (CorruptDataError, PermanentStorageError) as error:
         raise ConfigError(str(error)) from error  # before anything is started, it is the user's to mend
     order = make_order(index, config.stream, config.seed)
+    workers = config.workers
+    try:
+        memory = loader_memory(
+            index,
+            order,
+            image_spec(config),
+            num_loaders=workers.num_loaders,
+            num_ranks=workers.num_workers,
+            prefetch=workers.prefetch_batches,
+        )
+    except (CorruptDataError, PermanentStorageError) as error:
+        raise ConfigError(str(error)) from error
     identity = _identity(config, index)
     continues = check_run_folder(config.run_dir, identity)
     if not continues:
         check_writable("--run-dir", config.run_dir)
-    return TrainPlan(config, index, order, identity, continues)
+    return TrainPlan(config, index, order, identity, continues, memory)
 
 
 def _identity(config: TrainConfig, index: ShardIndex) -> dict[str, Any]:

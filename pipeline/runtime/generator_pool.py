@@ -12,8 +12,9 @@ from ray.exceptions import RayError
 from pipeline.errors import ClusterError
 from pipeline.plans.generate_config import GenerateConfig
 from pipeline.runtime.asking import HUB_TIMEOUT_S
+from pipeline.runtime.cpu_shares import fitting_cpus
 from pipeline.runtime.generator import Generator, GeneratorArgs
-from pipeline.runtime.session import fitting_cpus, total
+from pipeline.runtime.session import total
 
 CALLS_PER_WORKER = 2  # one samples while the other encodes and commits
 LOOK_EVERY_S = 5.0

@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import math
 import os
 import socket
 from collections.abc import Iterator
@@ -14,7 +13,6 @@ from ray._private import services
 from pipeline.errors import ClusterError, NoAnswer
 
 NAMESPACE = "swissroll"
-RAY_CPU_UNIT = 1e-4  # CPUs; what Ray counts resources in
 # Ray itself asks a cluster that is gone for more than ten minutes before it gives up.
 CONNECT_TIMEOUT_S = 10.0
 _log = logging.getLogger(__name__)
@@ -131,41 +129,3 @@ def check_own_node() -> None:
 def total(resource: str) -> float:
     """Returns how much of a resource the cluster's living nodes have together."""
     return float(ray.cluster_resources().get(resource, 0.0))
-
-
-def left_cpus(num_processes: int, claimed: float) -> float:
-    """Returns how many CPUs each of so many processes can reserve of what others have left; 0 where that is nothing.
-
-    Args:
-        num_processes: How many.
-        claimed: CPUs that were claimed a moment ago: Ray may not know yet that they are taken.
-    """
-    if total("CPU") <= 0:  # a cluster that grows when something waits for CPUs
-        return math.inf
-    left = max(0.0, float(ray.available_resources().get("CPU", 0.0)) - claimed)
-    return int(left / num_processes / RAY_CPU_UNIT) * RAY_CPU_UNIT
-
-
-def fitting_cpus(wanted: list[tuple[int, float]], share: bool) -> float:
-    """Returns the factor by which CPU reservations are multiplied so that all processes can be placed at once.
-
-    Args:
-        wanted: (number of processes, CPUs each) for every kind of process.
-        share: Whether to shrink reservations; otherwise the factor is 1 and Ray waits for the cluster to grow.
-    """
-    return sharing_factor(wanted, total("CPU")) if share else 1.0
-
-
-def sharing_factor(wanted: list[tuple[int, float]], available: float) -> float:
-    """Returns the largest factor, in [0, 1], with which all reservations fit into the CPUs there are.
-
-    Args:
-        wanted: (number of processes, CPUs each) for every kind of process.
-        available: CPUs of the cluster; where there is none, nothing is shared and the factor is 1.
-    """
-    demand = sum(count * cpus for count, cpus in wanted)
-    if demand <= available or available <= 0:
-        return 1.0
-    # Ray rounds each reservation to its unit, which must not lift the sum above what is there.
-    spare = RAY_CPU_UNIT * sum(count for count, _ in wanted)
-    return max(0.0, available - spare) / demand

@@ -20,11 +20,12 @@ from ray import ObjectRef
 
 from pipeline.errors import ConfigError
 from pipeline.order import Cursor, Piece, row_slice
+from pipeline.runtime.cpu_shares import left_cpus
 from pipeline.runtime.feed import BatchFeed
 from pipeline.runtime.loader import LoaderArgs, start_loaders
 from pipeline.runtime.loader_start import say_who_is_missing
 from pipeline.runtime.quarantine import watched_quarantine
-from pipeline.runtime.session import connect, fitting_cpus, left_cpus
+from pipeline.runtime.session import connect
 from pipeline.runtime.stream_arguments import check_image, check_resources, consumer_place, whole_numbers
 from pipeline.shards import open_data
 from pipeline.storage import RangeCache
@@ -104,9 +105,9 @@ class Stream:
         name = f"stream-{self.rank}"
         args = LoaderArgs(name=name, index=index, order=self._order, image=image, cache=cache, quarantine=listed)
         # Every consumer starts as many, and none can begin before all of its own are placed.
-        self._cpus = cpus_per_loader * fitting_cpus([(num_loaders * self.world_size, cpus_per_loader)], share_cpus)
+        claimed, self._cpus = sum(other._claimed_lately() for other in _streams), cpus_per_loader
         if share_cpus:
-            self._cpus = min(self._cpus, left_cpus(num_loaders, sum(other._claimed_lately() for other in _streams)))
+            self._cpus = left_cpus(num_loaders * self.world_size, cpus_per_loader, claimed)
         self._loaders = start_loaders(num_loaders, self._cpus, args)
         _streams.add(self)
         self._starting: list[ObjectRef] = [loader.__ray_ready__.remote() for loader in self._loaders]
@@ -185,8 +186,7 @@ class Stream:
 
     def _claimed_lately(self) -> float:
         """CPUs of the loaders of all ranks: each has a stream like this one."""
-        is_new = time.monotonic() - self._began_s < SEEN_AFTER_S
-        return self._cpus * len(self._loaders) * self.world_size if is_new else 0.0
+        return self._cpus * len(self._loaders) * self.world_size * (time.monotonic() - self._began_s < SEEN_AFTER_S)
 
     def _first_step(self, epoch: int) -> int:
         """The first batch that begins in an epoch."""

@@ -1,5 +1,6 @@
 """A training job from plan to result."""
 
+import shutil
 import tempfile
 import uuid
 from dataclasses import dataclass
@@ -16,10 +17,11 @@ from pipeline.plans.run_folder import write_run_config
 from pipeline.plans.train_plan import TrainPlan
 from pipeline.runtime.asking import HUB, asked
 from pipeline.runtime.console import say
+from pipeline.runtime.cpu_shares import fitting_cpus
 from pipeline.runtime.hub import start_hub
 from pipeline.runtime.loader import LoaderArgs, report_all, start_loaders
 from pipeline.runtime.quarantine import start_quarantine
-from pipeline.runtime.session import check_own_node, fitting_cpus, total
+from pipeline.runtime.session import check_own_node, total
 from pipeline.runtime.stopping import stop_on_sigterm
 from pipeline.runtime.train_pace import TrainPace
 from pipeline.runtime.trainer import TrainerArgs, run_trainer
@@ -123,14 +125,13 @@ def _fit(args: TrainerArgs, scaling: ray.train.ScalingConfig, max_failures: int)
     Ray Train could restart groups itself, but would do so for any error, also for one that no restart mends.
     """
     for failures in range(max_failures + 1):
+        records = tempfile.mkdtemp(prefix="swissroll-ray-train-")
         trainer = ray.train.torch.TorchTrainer(
             run_trainer,
             train_loop_config={"args": args},
             scaling_config=scaling,
             # A name of its own: under an earlier name Ray Train would continue from its own records; ours count.
-            run_config=ray.train.RunConfig(
-                name=f"swissroll-{uuid.uuid4().hex[:8]}", storage_path=tempfile.mkdtemp(prefix="swissroll-ray-train-")
-            ),
+            run_config=ray.train.RunConfig(name=f"swissroll-{uuid.uuid4().hex[:8]}", storage_path=records),
         )
         try:
             trainer.fit()
@@ -145,6 +146,8 @@ def _fit(args: TrainerArgs, scaling: ray.train.ScalingConfig, max_failures: int)
                 raise cause from error
             last_line = str(cause).strip().rpartition("\n")[2]
             args.hub.say.remote(f"warning: trainers failed ({last_line}); restarting from the last checkpoint")
+        finally:
+            shutil.rmtree(records, ignore_errors=True)  # on this node; Ray Train's own, of which nothing is read again
 
 
 def _outcome(plan: TrainPlan, pace: TrainPace, first_step: int) -> TrainOutcome:

@@ -44,6 +44,7 @@ class StreamConfig:
             _check_whole(self, "lanes", 1)
         if self.lanes is not None and self.batch_size % self.lanes:
             raise ConfigError(f"lanes must divide the batch size {self.batch_size}, got {self.lanes}")
+        _check_crop(self.crop)
         if not 0 < self.crop_min <= 1:
             raise ConfigError(f"crop_min must be above 0 and at most 1, got {self.crop_min}")
         _check_whole(self, "max_pixels", 1)
@@ -81,6 +82,7 @@ class ImageSpec:
         if self.channels not in (1, 3):
             raise ConfigError(f"channels must be 1 or 3, got {self.channels}")
         _check_whole(self, "num_classes", 0)
+        _check_crop(self.crop)
         if not 0 < self.crop_min <= 1:
             raise ConfigError(f"crop_min must be above 0 and at most 1, got {self.crop_min}")
         _check_whole(self, "max_pixels", 1)
@@ -106,6 +108,11 @@ def _check_whole(config: object, name: str, least: int, most: int | None = None)
         raise ConfigError(f"{name} must be at least {least}, got {value}")
     if most is not None and int(value) > most:
         raise ConfigError(f"{name} must be at most {most:,}, got {value:,}")
+
+
+def _check_crop(crop: str) -> None:
+    if crop not in ("center", "random"):
+        raise ConfigError(f"crop must be center or random, got {crop!r}")
 
 
 def make_order(index: ShardIndex, config: StreamConfig, seed: int) -> Order:

@@ -5,6 +5,7 @@ import signal
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -158,6 +159,26 @@ def test_a_second_stream_takes_what_the_first_has_left(digits: str):
         one, other = next(iter(first)), next(iter(second))
         assert one.samples.equal(other.samples)
         second.close()
+
+
+def test_ranks_share_what_others_have_left(digits: str):
+    """Somebody holds one of two CPUs; three ranks with a loader each, which can only begin together, find room in the other."""
+
+    @ray.remote(num_cpus=1)
+    class Holder:
+        def here(self) -> bool:
+            return True
+
+    holder: Any = Holder.remote()
+    assert ray.get(holder.here.remote())
+    ranks = [stream(digits, IMAGE, CONFIG, seed=1, rank=rank, world_size=3) for rank in range(3)]
+    assert sum(rank._cpus for rank in ranks) <= 1
+    parts = [next(iter(rank)) for rank in ranks]
+    for rank in ranks:
+        rank.close()
+    ray.kill(holder)
+    with stream(digits, IMAGE, CONFIG, seed=1) as one:
+        assert torch.cat([part.samples for part in parts]).equal(next(iter(one)).samples)
 
 
 def test_a_position_loaded_in_the_loop_ends_with_its_own_epoch(digits: str):

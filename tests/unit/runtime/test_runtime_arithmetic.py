@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.runtime.cpu_shares import RAY_CPU_UNIT, sharing_factor
 from pipeline.runtime.hub import HubView, value_of
-from pipeline.runtime.session import RAY_CPU_UNIT, sharing_factor
 from pipeline.runtime.train_pace import TrainPace
 from pipeline.telemetry import (
     IMAGES_STREAMED,
@@ -26,7 +26,7 @@ def as_ray_counts(cpus: float) -> int:
 
 @given(wanted=KINDS, available=st.integers(1, 256))
 def test_all_reservations_fit_and_little_is_left_over(wanted: list[tuple[int, float]], available: int) -> None:
-    factor = sharing_factor(wanted, available)
+    factor = sharing_factor(wanted, [float(available)])
     demand = sum(count * cpus for count, cpus in wanted)
     assert 0 <= factor <= 1
     if demand <= available:
@@ -46,10 +46,25 @@ def test_all_reservations_fit_and_little_is_left_over(wanted: list[tuple[int, fl
         ([(1, 8.0)], 2.0, 0.2499875),
         ([(4, 1.0)], 0.0, 1.0),  # a cluster without CPUs so far: ask for what is wanted, and wait
         ([(20000, 1.0)], 1.0, 0.0),
+        ([(1, 2.0)], [1.0, 1.0], 0.5),
+        ([(5, 1.0)], [2.0, 2.0], 0.6666),  # three on one node, two on the other
     ],
 )
-def test_sharing_by_example(wanted: list[tuple[int, float]], available: float, expected: float) -> None:
-    assert sharing_factor(wanted, available) == pytest.approx(expected)
+def test_sharing_by_example(wanted: list[tuple[int, float]], available: float | list[float], expected: float) -> None:
+    nodes: list[float] = [*available] if isinstance(available, list) else [available]
+    # On several nodes a good share is enough.
+    least = expected if len(nodes) == 1 else 0.94 * expected
+    assert least - 1e-6 <= sharing_factor(wanted, nodes) <= expected + 1e-3
+
+
+@given(wanted=KINDS, nodes=st.lists(st.integers(1, 64), min_size=1, max_size=6))
+def test_every_process_finds_room_on_a_node(wanted: list[tuple[int, float]], nodes: list[int]) -> None:
+    factor = sharing_factor(wanted, [float(cpus) for cpus in nodes])
+    free = [as_ray_counts(cpus) for cpus in nodes]
+    for size in sorted((as_ray_counts(cpus * factor) for count, cpus in wanted for _ in range(count)), reverse=True):
+        best = free.index(max(free))
+        free[best] -= size
+    assert min(free) >= 0
 
 
 def view(*, step: int, trained: int, streamed: int, loss: float | None = None, wait_s: float = 0, busy_s: float = 0) -> HubView:
