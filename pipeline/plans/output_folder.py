@@ -19,8 +19,8 @@ def output_url(flag: str, url: str, *, is_file: bool = False, may_be_done: bool 
         flag: The flag that names it, for the error.
         url: What the user gave.
         is_file: Whether it is one file and no folder.
-        may_be_done: Whether there may be nothing left to write, so that a folder on a disk nobody may write to is all right;
-            the caller finds that out and does `check_writable` otherwise.
+        may_be_done: Whether there may be nothing left to write, so that a folder that is there is all right on a disk nobody
+            may write to; the caller finds that out and does `check_writable` otherwise.
 
     Raises:
         ConfigError: It is missing, or it is a relative path in a job that was submitted to a cluster: it would lie in Ray's
@@ -36,7 +36,7 @@ def output_url(flag: str, url: str, *, is_file: bool = False, may_be_done: bool 
     if SUBMITTED_JOB_VARIABLE in os.environ and storage.is_local(url) and not os.path.isabs(path):  # noqa: PTH117
         raise ConfigError(f"{flag} is the relative path {url}; expected an absolute path or a URL in a submitted job")
     absolute = storage.absolute_url(url)
-    if not may_be_done or not storage.is_local(absolute):
+    if not (may_be_done and storage.is_local(absolute) and storage.is_folder(absolute)):
         check_writable(flag, absolute, is_file=is_file)
     return absolute
 

@@ -66,19 +66,21 @@ def test_a_part_that_cannot_be_made_does_not_stop_the_others(
     alone: Place, trained: Path, generated: Path, tmp_path: Path
 ) -> None:
     output = tmp_path / "samples"
-    foreign = output / "data" / f"part-{2 * PART_ROWS:012d}.parquet"
-    foreign.parent.mkdir(parents=True)
-    foreign.write_bytes(b"no part of this set")
+    foreign = output / "data" / f"part-{ROWS - PART_ROWS:012d}.parquet"
     command = ("generate.py", *GENERATE, *BY_ONE, "--checkpoint", trained, "--output", output)
-    ended = alone.run(*command)
+    job = alone.start(*command)
+    job.until((output / "run.json").exists, "the claim")  # before that the folder would be taken for somebody's own
+    foreign.parent.mkdir(exist_ok=True)
+    foreign.write_bytes(b"no part of this set")
+    ended = job.wait()
     assert ended.code == 1, ended
     assert (
-        f"failed: rows {2 * PART_ROWS}-{3 * PART_ROWS - 1}: failed 1 time, last: got a damaged file that nobody committed"
+        f"failed: rows {ROWS - PART_ROWS}-{ROWS - 1}: failed 1 time, last: got a damaged file that nobody committed"
         in ended.out
     )
     assert f"{ROWS - PART_ROWS:,} of {ROWS:,}" in ended.out
     assert len(commits(output)) == ROWS // PART_ROWS - 1
-    # The folder is a sample set's by now: the same command moves the file out of the way, and makes what is missing.
+    # The same command moves the file out of the way, and makes what is missing.
     again = alone.run(*command)
     assert again.code == 0, again
     assert f"warning: data/{foreign.name}: moved to quarantine/" in again.out
