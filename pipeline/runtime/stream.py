@@ -78,7 +78,7 @@ class Stream:
         prefetch_batches: int = 4,
         pin: bool = False,
         cache: RangeCache | None = None,
-        quarantine: str | None = None,
+        quarantine: str | os.PathLike[str] | None = None,
     ) -> None:
         check_resources(cpus_per_loader, pin)
         seed, num_loaders = whole_numbers(seed=seed, num_loaders=num_loaders)
@@ -101,7 +101,7 @@ class Stream:
         self._watch, listed = None, None
         if quarantine is not None:
             file = f"quarantine-{index.fingerprint()[:8]}-{self.rank}.jsonl"
-            self._watch, listed = watched_quarantine(quarantine, file, config.corrupt_allowed(index.num_samples))
+            self._watch, listed = watched_quarantine(os.fspath(quarantine), file, config.corrupt_allowed(index.num_samples))
         name = f"stream-{self.rank}"
         args = LoaderArgs(name=name, index=index, order=self._order, image=image, cache=cache, quarantine=listed)
         # Every consumer starts as many, and none can begin before all of its own are placed.
@@ -218,7 +218,7 @@ def stream(
     prefetch_batches: int = 4,
     pin: bool = False,
     cache: RangeCache | None = None,
-    quarantine: str | None = None,
+    quarantine: str | os.PathLike[str] | None = None,
 ) -> Stream:
     """Returns a stream over a data set.
 

@@ -7,7 +7,7 @@ from pipeline.storage.local import aside_name
 from pipeline.storage.remote import WRITABLE_SCHEMES
 from pipeline.storage.urls import absolute_url, is_local, scheme_of
 
-_NO_NAMELESS_ERRNO = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL})
+_NO_NAMELESS_ERRNO = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOSYS})
 _FULL_ERRNO = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 

@@ -223,7 +223,7 @@ def test_mistakes_are_named(digits: str):
         ({"rank": 0}, "rank 0 of None consumers"),
         ({"rank": 2, "world_size": 2}, "rank 2 of 2"),
         ({"rank": 0, "world_size": 5}, "36 cannot be split over 5"),
-        ({"quarantine": "/proc/none"}, "quarantine: got /proc/none: no file can be made there"),
+        ({"quarantine": Path("/proc/none")}, "quarantine: got /proc/none: no file can be made there"),
         ({"num_loaders": 0}, "num_loaders must be at least 1, got 0"),
         ({"num_loaders": 1.5}, "num_loaders must be a whole number, got 1.5"),
         ({"prefetch_batches": "4"}, "prefetch_batches must be a whole number, got '4'"),
