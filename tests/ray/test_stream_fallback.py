@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
+import ray
 from numpy.typing import NDArray
 from ray.cluster_utils import Cluster
-from ray_processes import actor_pids, kill
+from ray_processes import asked_pids, kill
 
 from pipeline.runtime import feed
 from pipeline.runtime.feed import BatchFeed
@@ -76,7 +77,7 @@ def test_batches_are_the_same_bytes_however_they_travel(
             if step % 10 == 0:
                 kept.append((batch, batch.images.numpy().tobytes()))
             if case == "killed" and step == 9:
-                pids = actor_pids("Loader")
+                pids = set(ray.get(asked_pids(source._loaders), timeout=60))  # an earlier case's may still be on their way out
                 assert len(pids) == 3
                 for pid in pids:
                     kill(pid)
