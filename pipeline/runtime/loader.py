@@ -23,7 +23,7 @@ from pipeline.storage import RangeCache
 from pipeline.stream import ImageSpec, SliceReader, SlotAddress, SlotReach
 from pipeline.telemetry import IMAGES_STREAMED, LOADER_DEMAND_WAIT_SECONDS, SAMPLES_REPLACED, Tally
 
-REPORT_EVERY_S = 0.5
+REPORT_EVERY_S = 1.0
 LAST_REPORT_TIMEOUT_S = 10.0
 _log = logging.getLogger(__name__)
 
@@ -125,7 +125,7 @@ class Loader:
         return Answer(None if is_shared else images, labels, samples, epochs, self._life)
 
     def report(self) -> None:
-        """Sends the counts to the hub and returns once they are there; without it the last half second would be lost."""
+        """Sends the counts to the hub and returns once they are there; without it those of the last second would be lost."""
         if (sent := self._report()) is not None:
             ray.get(sent, timeout=LAST_REPORT_TIMEOUT_S)
 
@@ -187,4 +187,4 @@ def report_all(loaders: list[ActorHandle]) -> None:
     try:
         ray.get([loader.report.remote() for loader in loaders], timeout=LAST_REPORT_TIMEOUT_S)
     except RayError as error:
-        _log.warning("the counts of the loaders' last half second are missing: %s", error)
+        _log.warning("the counts of the loaders' last second are missing: %s", error)

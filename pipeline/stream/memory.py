@@ -7,8 +7,8 @@ from pipeline.order import Order, pieces
 from pipeline.shards import DECODING_BYTES_PER_PIXEL, ShardIndex, has_offsets_at_hand, sample_offsets
 from pipeline.stream.config import ImageSpec
 
-HANDOVER_BYTES = 16 * 2**20
-"""What a loader hands over with one answer, at least, where batches are small: every answer costs about a millisecond."""
+HANDOVER_BYTES = 32 * 2**20
+"""What a loader hands over with one answer, at least, where batches are small: every answer costs milliseconds."""
 MOST_BATCHES = 64
 """The most batches with one answer."""
 LARGE_SHARDS = 16

@@ -38,6 +38,16 @@ def test_what_another_process_writes_is_seen():
     assert [slot.memory[0], slot.memory[99], slot.memory[100], slot.memory[500], slot.memory[599]] == [3, 3, 0, 4, 4]
 
 
+def test_rows_of_pixels_are_where_the_decoder_writes_through_the_caches():
+    slot = Slot(1000)
+    assert slot.address is not None
+    reached = SlotReach().memory(slot.address)
+    assert reached is not None
+    for memory in (slot.memory, reached):
+        assert memory.shape == (1000,)
+        assert memory.ctypes.data % 32 == 16  # libjpeg-turbo asks for multiples of 32 where it goes past them
+
+
 def test_a_killed_owner_leaves_nothing():
     here, there = SPAWN.Pipe()
     owner = SPAWN.Process(target=_own_a_slot, args=(there,))
