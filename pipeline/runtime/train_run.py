@@ -25,6 +25,7 @@ from pipeline.runtime.session import check_own_node, total
 from pipeline.runtime.stopping import stop_on_sigterm
 from pipeline.runtime.train_pace import TrainPace
 from pipeline.runtime.trainer import TrainerArgs, run_trainer
+from pipeline.runtime.trainers_room import trainers_room
 from pipeline.runtime.watch import watched
 from pipeline.stream import QUARANTINE_NAME
 from pipeline.telemetry import JOB_INFO, TARGET_STEPS, TRAIN_METRICS_PORT, ProgressReporter
@@ -92,24 +93,27 @@ def run_training(plan: TrainPlan, fence: storage.Fence | None) -> TrainOutcome:
     keeper, quarantine = start_quarantine(
         storage.join(c.run_dir, QUARANTINE_NAME), c.stream.corrupt_allowed(plan.index.num_samples), started.address, fence
     )
-    loaders = start_loaders(
-        c.workers.num_loaders,
-        c.workers.cpus_per_loader * factor,
-        LoaderArgs(
-            name="loader",
-            index=plan.index,
-            order=plan.order,
-            image=plan.image,
-            hub=started.address,
-            quarantine=quarantine,
-            cache=c.workers.cache,
-        ),
-    )
+    resources = {"CPU": c.workers.cpus_per_worker * factor} | ({"GPU": 1} if gpu else {})
+    with trainers_room(c.workers.num_workers, resources) as beside:
+        loaders = start_loaders(
+            c.workers.num_loaders,
+            c.workers.cpus_per_loader * factor,
+            LoaderArgs(
+                name="loader",
+                index=plan.index,
+                order=plan.order,
+                image=plan.image,
+                hub=started.address,
+                quarantine=quarantine,
+                cache=c.workers.cache,
+            ),
+        )
+        beside += loaders
     args = TrainerArgs(plan, loaders, hub, max(1, int(c.workers.cpus_per_worker)), first_step, fence)
     scaling = ray.train.ScalingConfig(
         num_workers=c.workers.num_workers,
         use_gpu=gpu,
-        resources_per_worker={"CPU": c.workers.cpus_per_worker * factor} | ({"GPU": 1} if gpu else {}),
+        resources_per_worker=resources,
     )
     pace = TrainPace(plan.config.steps, c.workers.num_workers)
     with stop_on_sigterm() as stop, watched(hub, ProgressReporter("train", "step"), pace.point, stop):
