@@ -34,9 +34,7 @@ def trainers_room(count: int, resources: dict[str, float]) -> Iterator[list[Acto
     try:
         if not room.wait(ROOM_TIMEOUT_S):
             each = ", ".join(f"{amount:g} {name}" for name, amount in resources.items())
-            _log.warning(
-                "no room yet for %d trainers (%s each); they wait until the cluster grows or other jobs end", count, each
-            )
+            _log.warning("no room yet for %d trainers (%s each); they wait for the cluster to grow", count, each)
         yield beside
         ray.wait([actor.__ray_ready__.remote() for actor in beside], num_returns=len(beside), timeout=PLACED_TIMEOUT_S)
     finally:

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from pipeline.storage import lend
 
-
 BEGIN = 16
 """Where pixels begin in a slot, in bytes. libjpeg-turbo writes rows that begin at multiples of 32 bytes past the caches, which
 costs 2-6% of decoding more than half a step beside them does (256x256 pixels, Xeon)."""
