@@ -36,7 +36,7 @@ check: $(STAMP)
 # they share is made by the first that needs it while the other waits, which a test's own limit of time would count.
 test: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --ignore tests/jobs --ignore tests/s3
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --timeout 900 tests/jobs
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --timeout 1800 tests/jobs
 
 # Storage and the jobs on a real S3 server, Ceph, whose Debian packages are installed where they are missing.
 test-s3: $(STAMP)

@@ -1,16 +1,17 @@
 """Scraping, relabeling and alerts: parsed always, and shown against a real Prometheus where one is installed."""
 
+import contextlib
+import http.client
 import json
+import random
 import re
 import shutil
 import socket
 import subprocess
 import time
-import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -130,12 +131,15 @@ def test_the_alerts_fire_when_they_should_and_only_then() -> None:
 
 
 def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+    """Not one of those that any process may be given, which another might have before Prometheus does."""
+    for port in random.SystemRandom().sample(range(20_000, 32_000), 100):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    pytest.fail("no port is free")
 
 
-@contextmanager
+@contextlib.contextmanager
 def exported_training_job() -> Iterator[int]:
     """The port of a training job that is at step 7 of 100."""
     hub = HubState(metrics_of("train"))
@@ -174,13 +178,13 @@ class Server:
             try:
                 if len(result := self.get("/api/v1/query", query=query)["result"]) >= series:
                     return result
-            except urllib.error.URLError:
+            except (OSError, http.client.HTTPException):
                 pass  # not listening yet, or not ready: the deadline decides
             time.sleep(0.2)
         raise AssertionError(f"fewer than {series} series for {query}; {self.log.read_text()}")
 
 
-@contextmanager
+@contextlib.contextmanager
 def running_prometheus(configuration: dict[str, Any], folder: Path) -> Iterator[Server]:
     """A real Prometheus in its own folder with this configuration, scraping every second."""
     configuration["global"] |= {"scrape_interval": "1s", "evaluation_interval": "1s"}

@@ -1,6 +1,9 @@
+import contextlib
 import fcntl
+import http.client
 import os
 import pickle
+import random
 import shutil
 import socket
 import sys
@@ -111,7 +114,7 @@ def scraped(place: Place, folder: Path, script: str, *args: object) -> Scraped:
             try:
                 with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
                     scrapes.append(answer.read().decode())
-            except OSError:
+            except (OSError, http.client.HTTPException):
                 continue  # not serving yet, or not any more
 
     thread = threading.Thread(target=scrape)
@@ -158,15 +161,23 @@ def cluster(alone: Place) -> Iterator[Cluster]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+# Neither those that a system gives to processes which name none, nor Ray's workers' (10002 to 19999): before a job binds the
+# port that it was told, a Ray process would now and then have it.
+_PORTS = iter(random.SystemRandom().sample(range(20_000, 32_000), 1000))
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody has, another one each time."""
+    for port in _PORTS:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("", port))
+            return port
+    pytest.fail("no port is free")
 
 
 def _answers(url: str) -> bool:
     try:
         with urllib.request.urlopen(url, timeout=5):
             return True
-    except OSError:
+    except (OSError, http.client.HTTPException):
         return False

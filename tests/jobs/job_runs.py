@@ -1,5 +1,6 @@
 """Running the job scripts as a user does: inside this process where that is enough, or as processes of their own."""
 
+import contextlib
 import os
 import runpy
 import signal
@@ -89,10 +90,17 @@ class Job:
 
     def signal_worker(self, title: str, number: signal.Signals) -> int:
         """A signal to one process of the local Ray, by the class of its actor; waits for one to be there, returns its pid."""
-        found: list[int] = []
-        self.until(lambda: found.extend(session_members(self._process.pid, f"ray::{title}")) or found, f"a {title}")
-        os.kill(found[0], number)
-        return found[0]
+        signalled: list[int] = []
+
+        def signal_one() -> bool:
+            for pid in session_members(self._process.pid, f"ray::{title}")[:1]:
+                with contextlib.suppress(ProcessLookupError):  # ended since; another may come
+                    os.kill(pid, number)
+                    signalled.append(pid)
+            return bool(signalled)
+
+        self.until(signal_one, f"a {title}")
+        return signalled[0]
 
     def kill_worker(self, title: str) -> None:
         """SIGKILL to one process of the local Ray, by the class of its actor; waits for one to be there."""
@@ -100,8 +108,8 @@ class Job:
 
     def kill_raylet(self) -> None:
         """SIGKILL to what runs the local Ray's processes, all of which end with it."""
-        (raylet,) = session_members(self._process.pid, str(RAYLET))
-        os.kill(raylet, signal.SIGKILL)
+        raylets = session_members(self._process.pid, str(RAYLET))
+        os.kill(min(raylets), signal.SIGKILL)  # what it has just forked goes by its name for a moment
 
     def signal_group(self, number: signal.Signals) -> None:
         """A signal to the command's process group, as `timeout` and shells send it."""

@@ -12,14 +12,14 @@ from ray.job_submission import JobSubmissionClient
 class Pods:
     """The pods that the Job of one night makes, one after another."""
 
-    def __init__(self, cluster: Cluster, name: str, checkpoint: Path, folder: Path) -> None:
+    def __init__(self, cluster: Cluster, name: str, checkpoint: Path, folder: Path, *flags: object) -> None:
         document = yaml.safe_load((ROOT / "cluster" / "schedules" / "cronjob.yaml").read_text())
         (container,) = document["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
         (script,) = container["args"]
         for blank, filled in (
             ("s3://your-bucket/runs/mnist@latest", checkpoint),
             ("s3://your-bucket/samples", folder),
-            ("--num-samples 100000", shlex.join(map(str, (*GENERATE, *BY_ONE)))),
+            ("--num-samples 100000", shlex.join(map(str, (*GENERATE, *BY_ONE, *flags)))),
         ):
             assert script.count(blank) == 1
             script = script.replace(blank, str(filled))
@@ -77,7 +77,7 @@ def test_a_job_that_failed_is_submitted_anew(cluster: Cluster, trained: Path, ge
 
 def test_a_job_that_somebody_stopped_stays_stopped(cluster: Cluster, trained: Path, tmp_path: Path) -> None:
     output, name = tmp_path / "2025-12-04", "nightly-29413560"
-    pods = Pods(cluster, name, trained, tmp_path)
+    pods = Pods(cluster, name, trained, tmp_path, "--num-samples", 1_000_000)  # so that it is not done before it is stopped
     pod = pods.start()
     pod.until(lambda: commits(output), "the first part")
     pods.stop(f"{name}-0")

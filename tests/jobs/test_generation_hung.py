@@ -1,5 +1,7 @@
 """Workers that hang without dying: they are found out, killed and named, and the run ends as if nothing had happened."""
 
+import contextlib
+import http.client
 import os
 import re
 import signal
@@ -25,7 +27,8 @@ def test_a_worker_that_hangs_is_killed_and_its_parts_are_made_by_others(
         ended = job.wait()
     finally:
         if is_stopped := Path(f"/proc/{asleep}").exists():
-            os.kill(asleep, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(asleep, signal.SIGKILL)
     assert ended.code == 0, ended
     said = r"rows \d+ to \d+ failed \(no answer from generator-[01] in \d+ s, expected one in \d+ s: .*\); trying again"
     assert re.search(said, ended.err), ended
@@ -34,8 +37,12 @@ def test_a_worker_that_hangs_is_killed_and_its_parts_are_made_by_others(
 
 
 def scrape(port: int) -> str:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
-        return answer.read().decode()
+    """What is served; nothing where a busy machine does not answer in time."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+            return answer.read().decode()
+    except (OSError, http.client.HTTPException):
+        return ""
 
 
 def test_a_part_that_hangs_every_worker_is_given_up_and_the_others_are_made(
@@ -49,7 +56,10 @@ def test_a_part_that_hangs_every_worker_is_given_up_and_the_others_are_made(
     # Whoever commits this part looks at what has its name, and waits for ever, as in a mount whose server is gone.
     trap = output / "data" / f"part-{ROWS - PART_ROWS:012d}.parquet"
     os.mkfifo(trap)
-    job.until(lambda: "\nswissroll_workers_hung_total 1.0\n" in scrape(port), "the count of a worker that hung")
+    job.until(
+        lambda: re.search(r"^swissroll_workers_hung_total [12]\.0$", scrape(port), re.MULTILINE),
+        "the count of a worker that hung",
+    )
     ended = job.wait()
     assert ended.code == 1, ended
     assert re.search(

@@ -6,7 +6,10 @@
 Every daemon may be killed with SIGKILL at any time and started again on the same folder: what was acknowledged is still there.
 """
 
+import contextlib
+import http.client
 import os
+import random
 import shutil
 import signal
 import socket
@@ -216,7 +219,7 @@ class CephServer:
                 return True
         except urllib.error.HTTPError:
             return True
-        except OSError:
+        except (OSError, http.client.HTTPException):
             return False
 
     def _daemon(self, name: str, *arguments: str) -> None:
@@ -260,15 +263,16 @@ class CephServer:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that were free a moment ago, all different."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for probe in sockets:
-            probe.bind(("127.0.0.1", 0))
-        return [int(probe.getsockname()[1]) for probe in sockets]
-    finally:
-        for probe in sockets:
-            probe.close()
+    """Ports that were free a moment ago, all different; none of those that any process may be given, which another might have
+    before a daemon does."""
+    found: list[int] = []
+    for port in random.SystemRandom().sample(range(20_000, 32_000), 1000):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            found.append(port)
+        if len(found) == count:
+            break
+    return found
 
 
 def main() -> int:

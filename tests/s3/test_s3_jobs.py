@@ -17,6 +17,7 @@ from pipeline import storage
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 300.0
+pytestmark = pytest.mark.timeout(1500)  # up to three jobs, one after another
 STEPS, ROWS = 60, 400
 STAY_DOWN_S = 2.0
 

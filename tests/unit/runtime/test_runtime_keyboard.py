@@ -26,7 +26,7 @@ def stopped(command: list[str], ready: Callable[[int], bool], ignored: bool = Fa
     while job.poll() is None and not ready(job.pid):
         time.sleep(0.005)
     job.send_signal(signal.SIGINT)
-    out, err = job.communicate(timeout=60)
+    out, err = job.communicate(timeout=250)
     return job.returncode, out, err
 
 

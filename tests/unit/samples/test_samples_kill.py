@@ -13,17 +13,21 @@ from sample_makers import finished_set
 from pipeline import storage
 from pipeline.samples import SampleSet, verify
 
-RUN = """
+# So many parts that a job is still at work when a busy machine lets it be killed.
+ROWS, PART_ROWS = 900, 3
+
+RUN = f"""
 import sys
 from sample_makers import SPEC, part
 from pipeline.samples import SampleSet, open_ranges
 samples = SampleSet(sys.argv[1])
-samples.open(SPEC, num_samples=120)
+samples.open(SPEC, num_samples={ROWS})
 samples.adopt()
-ready = [(span, part(span)) for span in open_ranges(120, 3, samples.committed())]  # the kills are to fall on committing
+spans = open_ranges({ROWS}, {PART_ROWS}, samples.committed())
+ready = [(span, part(span)) for span in spans]  # the kills are to fall on committing
 for span, data in ready:
     samples.commit(span.first, data, span.rows)
-samples.publish(120)
+samples.publish({ROWS})
 """
 
 
@@ -33,7 +37,7 @@ def content(folder: Path) -> dict[str, bytes]:
 
 
 def test_killed_and_resumed_equals_undisturbed(tmp_path: Path):
-    finished_set(str(tmp_path / "undisturbed"), 120, 3)
+    finished_set(str(tmp_path / "undisturbed"), ROWS, PART_ROWS)
     folder = tmp_path / "killed"
     environment = {**os.environ, "PYTHONPATH": f"{Path(__file__).parent}:{Path.cwd()}"}
     moments = random.Random(0)

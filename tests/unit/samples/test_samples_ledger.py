@@ -169,10 +169,10 @@ def test_a_record_that_cannot_be_is_refused(fields: dict[str, object]):
 
 def test_more_parts_than_a_job_can_hold_are_refused_at_once():
     refused = "got 1,000,000,000,000 in parts of 1,000 rows, 1,000,000,000 parts to make, expected at most 10,000,000; raise"
-    begin = time.monotonic()
+    begin = time.process_time()  # which grows with what is done here, whatever else the machine does
     with pytest.raises(ConfigError, match=refused):
         open_ranges(10**12, 1000, [])
-    assert time.monotonic() - begin < 1
+    assert time.process_time() - begin < 5
     with pytest.raises(ConfigError, match="10,000,001 parts to make"):
         open_ranges(2 * MAX_OPEN_PARTS + 1, 2, [])
     with pytest.raises(ConfigError, match="10,000,001 parts to make"):  # the committed one has split one of them

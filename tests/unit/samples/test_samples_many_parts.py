@@ -25,7 +25,7 @@ def main():
 if __name__ == "__main__":
     run_job(main)
 """
-PATIENCE_S = 60.0
+PATIENCE_S = 200.0
 
 
 @pytest.fixture

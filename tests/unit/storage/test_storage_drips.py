@@ -15,8 +15,8 @@ from pipeline.storage import ranges, remote, retry, stalls, web_ranges
 
 OBJECT = b"0123456789" * 200
 LISTING = b"<ListBucketResult><IsTruncated>false</IsTruncated><Contents><Key>o</Key><Size>2000</Size><ETag>e</ETag></Contents>"
-LISTING += b"</ListBucketResult>"
-LIMIT_S = 0.4
+LISTING += b" " * 300 + b"</ListBucketResult>"  # drips for longer than a right client may take
+LIMIT_S = 1.0
 
 
 class Dripper:
@@ -96,14 +96,14 @@ def dripper(monkeypatch: pytest.MonkeyPatch) -> Iterator[Dripper]:
 
 def wait_until_left(dripper: Dripper, times: int) -> None:
     """Until the server has noticed that the client hung up, which it does at its next bytes."""
-    ends_at = time.monotonic() + 5
+    ends_at = time.monotonic() + 30
     while dripper.left_by_client < times and time.monotonic() < ends_at:
         time.sleep(0.02)
     assert dripper.left_by_client == times
 
 
 READS = {
-    "read_range": lambda url: storage.read_range(url, 100, 300) == OBJECT[100:300],
+    "read_range": lambda url: storage.read_range(url, 100, 600) == OBJECT[100:600],
     "read_bytes": lambda url: storage.read_bytes(url) == OBJECT,
     "info": lambda url: (storage.info(url).size, storage.info(url).version) == (len(OBJECT), "e"),
     "exists": storage.exists,
@@ -133,7 +133,7 @@ def test_a_drip_is_given_up_and_the_store_asked_again(dripper: Dripper, client: 
     before = storage.counts().timeouts.get(operation, 0)
     started = time.monotonic()
     assert READS[operation](url)
-    assert time.monotonic() - started < 6
+    assert time.monotonic() - started < 15
     wait_until_left(dripper, 2)
     # fsspec asks by HEAD and then by GET before it reports that a web server did not answer.
     tries = 1 if client == "http" and operation in ("info", "exists") else 2
@@ -144,7 +144,7 @@ def test_the_body_of_a_redirect_that_drips_is_left_for_where_it_leads(dripper: D
     dripper.part, dripper.drips = "redirect", 2
     started = time.monotonic()
     assert storage.read_range(f"{dripper.url}/elsewhere", 100, 300) == OBJECT[100:300]
-    assert time.monotonic() - started < 6
+    assert time.monotonic() - started < 15
     assert dripper.requests == ["GET /elsewhere HTTP/1.1", "GET /bucket/o HTTP/1.1", "GET /bucket/o HTTP/1.1"]
     wait_until_left(dripper, 2)
 

@@ -92,12 +92,12 @@ def test_a_store_that_stays_down_is_given_up(s3: S3Double, pauses: list[float]):
 
 
 def test_an_unreachable_store_never_looks_like_a_missing_object(pauses: list[float]):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    for look in [storage.exists, storage.read_bytes, storage.info, storage.list_objects]:
-        with pytest.raises(TransientStorageError, match="gave up"):
-            look(f"http://127.0.0.1:{port}/object")
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))  # and kept, so that nobody else can serve there
+        port = deaf.getsockname()[1]
+        for look in [storage.exists, storage.read_bytes, storage.info, storage.list_objects]:
+            with pytest.raises(TransientStorageError, match="gave up"):
+                look(f"http://127.0.0.1:{port}/object")
 
 
 def test_forbidden_is_permanent_and_asked_once(s3: S3Double, pauses: list[float]):
