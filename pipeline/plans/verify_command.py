@@ -16,7 +16,8 @@ digests that were committed; it mends the output's copy of the checkpoint from t
 manifest, the index of shards, the contact sheet and a card that is missing or no text, and moves a damaged origin.json,
 files that belong to no part and what is in the place of a file to quarantine/.
 --checkpoint URL and --conditions FILE say to --repair where these are by now, if they moved; others than those that the set
-was made from are refused by their digests."""
+was made from are refused by their digests. A run's folder (URL or URL@latest) stands for its newest good checkpoint, as it does
+for generate.py."""
 _PLACES = ("--checkpoint", "--conditions")
 
 
