@@ -66,7 +66,7 @@ def repair(
         report: From `verify`; nobody else may write to the set meanwhile.
         progress: Called after each part with the parts made again so far and all that are broken.
         fence: The lease on the set's folder, where it has one, looked at before anything is put or moved.
-        checkpoint: Where the set's checkpoint is now, or a run (RUN or RUN@latest) with it as newest; empty: where it was found.
+        checkpoint: Where the set's checkpoint is now, or a run (RUN or RUN@latest) whose newest it is; empty: as it was.
         conditions: Where the set's file of conditions is now; empty: where it was found.
 
     Raises:
