@@ -6,7 +6,7 @@ from typing import Any
 
 from pipeline import storage
 from pipeline.checkpoints import inspect_checkpoint, resolve, without_latest
-from pipeline.errors import ConfigError, CorruptDataError, PermanentStorageError
+from pipeline.errors import ConfigError, CorruptDataError, PermanentStorageError, PermissionDenied
 from pipeline.samples import SampleSet
 
 
@@ -18,11 +18,14 @@ def digest_in_run(url: str, field: str) -> str | None:
         field: `checkpoint_digest` or `conditions_sha256`; the latter is empty in a set without a file of conditions.
 
     Raises:
+        PermissionDenied: run.json may not be read.
         TransientStorageError: The store did not answer.
     """
     try:
         spec: dict[str, Any] = SampleSet(url).spec()
         digest = spec["generation"][field]
+    except PermissionDenied:
+        raise
     except (CorruptDataError, PermanentStorageError, KeyError, TypeError):
         return None
     return digest if isinstance(digest, str) else None

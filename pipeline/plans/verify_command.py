@@ -8,7 +8,7 @@ from pipeline.errors import ConfigError
 USAGE = "usage: verify.py URL [--no-images] [--repair [--checkpoint URL] [--conditions FILE]], URL being a sample set's folder"
 HELP = f"""{USAGE}
 
-Exit code 0: finished and undamaged; 1: unfinished or damaged; 2: no sample set there.
+Exit code 0: finished and undamaged; 1: unfinished or damaged; 2: no sample set there, or one that may not be read.
 
 --no-images compares all bytes with their digests, and decodes no image: much faster for large sets.
 --repair makes broken parts again from the checkpoint that the set was made from, and puts them in place if they have the
