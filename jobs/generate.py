@@ -5,7 +5,7 @@ import functools
 from collections.abc import Callable
 
 import pipeline.runtime.keyboard  # noqa: F401 (first: it hears a stop while the others are imported)
-from pipeline.errors import ClusterError, NoAnswer, PermissionDenied, SwissrollError, TransientStorageError
+from pipeline.errors import ClusterError, PermissionDenied
 from pipeline.plans.commands import parse_generate
 from pipeline.plans.flags import arguments
 from pipeline.plans.generate_plan import GeneratePlan
@@ -18,7 +18,6 @@ from pipeline.runtime.generate_run import (
     GenerateOutcome,
     claim_output,
     is_published,
-    not_made,
     nothing_made,
     run_generation,
 )
@@ -26,6 +25,7 @@ from pipeline.runtime.job import FAILED, OK, run_job
 from pipeline.runtime.leftovers import clear_sample_set
 from pipeline.runtime.lock import sole_job
 from pipeline.runtime.session import ray_session
+from pipeline.runtime.sweep import make_all
 from pipeline.samples.mending import set_damaged_aside
 
 
@@ -48,29 +48,15 @@ def main() -> int:
             session.enter_context(ray_session())
             check_cluster(command.job)
 
-        outcomes: list[GenerateOutcome] = []
-        for plan in plans:
-            if isinstance(plan, Unplanned):
-                outcomes.append(not_made(plan.output, plan.error))
-            elif any(outcome.stopped for outcome in outcomes):  # which the whole sweep was asked to, not one output
-                outcomes.append(nothing_made(plan, stopped=True))
-            elif len(plans) == 1:
-                outcomes.append(_generate(plan, start_ray))
-            else:
-                outcomes.append(_generate_or_say_why(plan, start_ray))
-    write_summary(summary, outcomes[0] if len(plans) == 1 else outcomes)
+        if len(plans) == 1 and isinstance(plans[0], GeneratePlan):
+            outcomes, error = [_generate(plans[0], start_ray)], None
+        else:
+            outcomes, error = make_all(plans, lambda plan: _generate(plan, start_ray))
+        if not isinstance(error, ClusterError) or any(outcome.made for outcome in outcomes):  # else a command that was refused
+            write_summary(summary, outcomes[0] if len(plans) == 1 else outcomes)
+        if error is not None:
+            raise error  # in here: a Ray that is lost is not to be shut down
     return OK if all(outcome.finished for outcome in outcomes) else FAILED
-
-
-def _generate_or_say_why(plan: GeneratePlan, start_ray: Callable[[], None]) -> GenerateOutcome:
-    """One output of a sweep, which goes on without it if it fails."""
-    try:
-        return _generate(plan, start_ray)
-    except (ClusterError, NoAnswer, TransientStorageError):
-        raise  # no output could be made; a store that does not answer would be waited for with each of them
-    except SwissrollError as error:
-        warn(f"failed: {plan.config.output}: {error}")
-        return not_made(plan.config.output, error, plan.committed_rows)
 
 
 def _generate(plan: GeneratePlan, start_ray: Callable[[], None]) -> GenerateOutcome:

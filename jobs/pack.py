@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import pipeline.runtime.keyboard  # noqa: F401 (first: it hears a stop while the others are imported)
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, PermanentStorageError
 from pipeline.plans.flags import arguments, parse_flags
 from pipeline.plans.output_folder import output_url
 from pipeline.runtime.console import say_table
@@ -32,7 +32,10 @@ def main() -> int:
     if not command.images:
         raise ConfigError("--images is missing; expected a path or URL")
     output = output_url("--output", command.output)
-    source = open_source(command.images, seed=command.seed)
+    try:
+        source = open_source(command.images, seed=command.seed)
+    except PermanentStorageError as error:
+        raise ConfigError(str(error)) from error  # nothing was written, and the images are the input
     with ProgressReporter("pack", "image") as reporter:
         index = pack(
             source,

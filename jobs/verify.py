@@ -51,18 +51,20 @@ def main() -> int:
 
 
 def _verified(url: str, images: bool) -> VerifyReport:
-    with ProgressReporter("verify", "row") as reporter:
-        try:
+    try:
+        with ProgressReporter("verify", "row") as reporter:
             report = verify(
                 url, lambda done, total: reporter.update(ProgressPoint(done=done, total=total)), decode_images=images
             )
-        except PermanentStorageError as error:
-            raise ConfigError(str(error)) from error
-    if not storage.exists(storage.join(report.url, "checkpoint")):
-        return report
-    from pipeline.generation.repair import with_kept_checkpoint  # loads torch, which processes that look at parts do not need
+        if not storage.exists(storage.join(report.url, "checkpoint")):
+            return report
+        from pipeline.generation.repair import (
+            with_kept_checkpoint,
+        )  # loads torch, which processes that look at parts do not need
 
-    return with_kept_checkpoint(report)
+        return with_kept_checkpoint(report)
+    except PermanentStorageError as error:
+        raise ConfigError(str(error)) from error
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ The folder is a checkpoint if and only if `checkpoint.json` is there and what it
 folder that readers pass over. Weights are safetensors, everything else JSON; nothing is ever unpickled.
 """
 
-from pipeline.checkpoints.find import checkpoint_urls, is_checkpoint, latest_good, resolve
+from pipeline.checkpoints.find import checkpoint_urls, is_checkpoint, latest_good, resolve, without_latest
 from pipeline.checkpoints.load import (
     CheckpointInfo,
     LoadedModel,
@@ -53,4 +53,5 @@ __all__ = [
     "save_model",
     "save_snapshot",
     "snapshot_steps",
+    "without_latest",
 ]

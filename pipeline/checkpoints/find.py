@@ -8,6 +8,8 @@ from pipeline.checkpoints.foreign import is_foreign
 from pipeline.checkpoints.record import RECORD_NAME, check_sampling_files, read_record
 from pipeline.errors import ConfigError, CorruptDataError
 
+LATEST = "@latest"
+"""At the end of a run folder's URL: that its newest checkpoint is meant, as without it."""
 _FOLDER = re.compile(r"step-(\d{9,})")
 _log = logging.getLogger(__name__)
 
@@ -57,8 +59,15 @@ def latest_good(run_url: str) -> str | None:
     return None
 
 
+def without_latest(checkpoint: str) -> str:
+    """Returns the run folder where a URL ends with @latest, and any other URL as it is."""
+    return re.sub(rf"{LATEST}/*\Z", "", checkpoint)
+
+
 def resolve(url: str) -> str:
     """Returns the checkpoint that a URL names: the folder itself (ours, or one that diffusers saved), or a run's newest.
+
+    A run is named by its folder, with `@latest` after it or without.
 
     The files that decide the samples are read and compared with their digests; in a run, a checkpoint that is damaged is
     passed over with a warning in the log as long as an older one is good.
@@ -66,7 +75,7 @@ def resolve(url: str) -> str:
     Raises:
         ConfigError: The URL is neither a checkpoint nor a run with one, or the named checkpoint is damaged.
     """
-    url = storage.absolute_url(url)
+    url = storage.absolute_url(without_latest(url))
     candidates = [url] if storage.exists(storage.join(url, RECORD_NAME)) else checkpoint_urls(url)
     if not candidates and is_foreign(url):
         return url

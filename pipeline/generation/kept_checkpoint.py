@@ -52,6 +52,7 @@ def check_kept(output: str, digest: str) -> str | None:
         digest: Of the set's checkpoint.
 
     Raises:
+        PermissionDenied: The copy may not be read.
         TransientStorageError: The store did not answer.
     """
     kept = _kept_url(output, digest)
@@ -141,6 +142,8 @@ def checkpoint_is_gone(output: str, checkpoint: str) -> ConfigError:
 def _problem(kept: str, digest: str) -> str | None:
     try:
         check_copy(kept, digest)
+    except PermissionDenied:
+        raise  # it may well be sound
     except (ConfigError, CorruptDataError, PermanentStorageError) as error:
         return str(error)
     return None

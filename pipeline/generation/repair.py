@@ -8,7 +8,7 @@ from typing import NamedTuple
 from pydantic import TypeAdapter, ValidationError
 
 from pipeline import storage
-from pipeline.errors import ConfigError, CorruptDataError, PermanentStorageError, ResumeMismatch
+from pipeline.errors import ConfigError, CorruptDataError, PermanentStorageError, PermissionDenied, ResumeMismatch
 from pipeline.generation.kept_checkpoint import check_kept, checkpoint_is_gone, checkpoint_places, mend_kept
 from pipeline.generation.making import PartMaker
 from pipeline.generation.named_sources import digest_in_run, same_checkpoint, same_conditions
@@ -41,6 +41,7 @@ def with_kept_checkpoint(report: VerifyReport) -> VerifyReport:
     """Returns a report with what is wrong with the set's copy of its checkpoint; unchanged where run.json does not say which.
 
     Raises:
+        PermissionDenied: The copy may not be read.
         TransientStorageError: The store did not answer.
     """
     digest = digest_in_run(report.url, "checkpoint_digest")
@@ -66,7 +67,7 @@ def repair(
         report: From `verify`; nobody else may write to the set meanwhile.
         progress: Called after each part with the parts made again so far and all that are broken.
         fence: The lease on the set's folder, where it has one, looked at before anything is put or moved.
-        checkpoint: Where the set's checkpoint is now, or a run whose newest it is; empty: where it was found.
+        checkpoint: Where the set's checkpoint is now, or a run (RUN or RUN@latest) whose newest it is; empty: as it was.
         conditions: Where the set's file of conditions is now; empty: where it was found.
 
     Raises:
@@ -122,6 +123,8 @@ def _mend_kept(samples: SampleSet, named: str) -> tuple[list[str], list[str]]:
 def _is_broken(samples: SampleSet, record: PartRecord) -> bool:
     try:
         data = storage.read_bytes(storage.join(samples.data_url, record.name))
+    except PermissionDenied:
+        raise  # it may well be sound
     except PermanentStorageError:
         return True
     return part_digest(data) != record.xxh3_128

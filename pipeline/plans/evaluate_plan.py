@@ -14,7 +14,7 @@ class EvaluateConfig:
     """Bits per dimension of a checkpoint on a data set, for every family."""
 
     checkpoint: str = ""
-    """A run folder (its latest good checkpoint), one checkpoint folder, or a folder that diffusers saved."""
+    """A run folder (URL or URL@latest: its latest good checkpoint), one checkpoint folder, or a folder that diffusers saved."""
     data: str = ""
     """Shards, as for training; images that the model was not trained on tell more."""
     num_samples: int | None = None

@@ -11,7 +11,7 @@ from pipeline.families import SamplerConfig, SampleRequest
 from pipeline.generation import GenerationSpec, LabelRule, checkpoint_is_gone, load_conditions, parse_labels
 from pipeline.models import ModelConfig, make_family
 from pipeline.models.model import completed
-from pipeline.plans.foreign_folder import refuse_inside_a_set
+from pipeline.plans.foreign_folder import refuse_foreign
 from pipeline.plans.generate_config import GenerateConfig
 from pipeline.plans.metrics_port import check_metrics_port
 from pipeline.plans.output_folder import check_writable, output_url
@@ -76,7 +76,7 @@ def plan_generation(config: GenerateConfig) -> GeneratePlan:
         config = replace(config, conditions=storage.absolute_url(config.conditions))
     check_metrics_port(config.metrics_port)
     try:
-        refuse_inside_a_set(config.output)
+        refuse_foreign(config.output)
         return _planned(config)
     except (CorruptDataError, PermanentStorageError) as error:
         raise ConfigError(str(error)) from error  # before anything is started, it is the user's to mend

@@ -23,21 +23,28 @@ def plan_all(jobs: Sequence[GenerateConfig]) -> list[GeneratePlan | Unplanned]:
     """Returns the plan of each output, or why it has none.
 
     Raises:
-        TransientStorageError: A store does not answer, and would be waited for as long for each of the others.
+        TransientStorageError: A store did not answer for two outputs in a row, and would be waited for as long for each of the
+            others.
         SwissrollError: None of them can be planned, for the reason of the first: most likely it concerns all.
     """
-    plans = [_plan_or_reason(job) for job in jobs]
+    plans: list[GeneratePlan | Unplanned] = []
+    for job in jobs:
+        plans.append(_plan_or_reason(job))
+        if len(plans) > 1 and (error := _silence(plans[-2])) and _silence(plans[-1]):
+            raise error
     reasons = [plan.error for plan in plans if isinstance(plan, Unplanned)]
     if len(reasons) == len(plans):
         raise reasons[0]
     return plans
 
 
+def _silence(plan: GeneratePlan | Unplanned) -> TransientStorageError | None:
+    return plan.error if isinstance(plan, Unplanned) and isinstance(plan.error, TransientStorageError) else None
+
+
 def _plan_or_reason(job: GenerateConfig) -> GeneratePlan | Unplanned:
     try:
         return plan_generation(job)
-    except TransientStorageError:
-        raise
     except SwissrollError as error:
         if not job.output.strip():
             raise

@@ -5,11 +5,11 @@ from dataclasses import replace
 from datetime import datetime
 
 from pipeline import storage
+from pipeline.checkpoints import without_latest
 from pipeline.errors import ConfigError
 from pipeline.plans.begun_outputs import CHECKPOINT, begun_outputs, with_stars_only
 from pipeline.plans.generate_config import GenerateConfig
 
-LATEST = "@latest"
 _DATE = "{date}"
 _DATE_FORMS = re.compile(r"\d{4}-\d{2}-\d{2}(?:T\d{2})?", re.ASCII)
 
@@ -47,11 +47,6 @@ def one_output_each(config: GenerateConfig) -> list[GenerateConfig]:
     if not jobs:
         raise ConfigError("--checkpoint is missing; expected a path or URL")
     return jobs
-
-
-def without_latest(checkpoint: str) -> str:
-    """Returns the run folder where a URL ends with @latest, and any other URL as it is."""
-    return re.sub(rf"{LATEST}/*\Z", "", checkpoint)
 
 
 def dated(flag: str, url: str, date: str) -> str:

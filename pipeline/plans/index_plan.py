@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 
 from pipeline import storage
-from pipeline.errors import ConfigError, CorruptDataError
+from pipeline.errors import ConfigError, CorruptDataError, PermanentStorageError
 from pipeline.plans.output_folder import output_url
 from pipeline.shards import INDEX_NAME, DatasetMeta, expand_shards, load_index
 
@@ -50,8 +50,8 @@ def plan_indexing(shards: str, output: str, checksums: bool = False) -> IndexPla
         checksums: Whether to keep a checksum of every sample; an index that has them already keeps them in any case.
 
     Raises:
-        ConfigError: No shards are named or found, what names them is damaged, or they lie in several folders or on a store
-            that is only read, and no output is given.
+        ConfigError: No shards are named or found, what names them is damaged or cannot be read, or they lie in several folders
+            or on a store that is only read, and no output is given.
         StorageError: The store could not be asked.
     """
     if not shards:
@@ -60,6 +60,8 @@ def plan_indexing(shards: str, output: str, checksums: bool = False) -> IndexPla
         urls = expand_shards(shards)
     except CorruptDataError as error:
         raise ConfigError(f"{error}; to index again, name the shards instead") from error
+    except PermanentStorageError as error:
+        raise ConfigError(str(error)) from error
     if output:
         return _continued(IndexPlan(urls, output_url("--output", output), checksums=checksums))
     folders = {url.rpartition("/")[0] for url in urls}

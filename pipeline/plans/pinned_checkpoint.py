@@ -7,12 +7,11 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from pipeline import storage
-from pipeline.checkpoints import CheckpointInfo, inspect_checkpoint, resolve
+from pipeline.checkpoints import CheckpointInfo, inspect_checkpoint, resolve, without_latest
 from pipeline.errors import ConfigError, CorruptDataError, PermanentStorageError
 from pipeline.generation import checkpoint_is_gone, find_checkpoint, is_there
 from pipeline.models import ModelConfig
 from pipeline.plans.generate_config import GenerateConfig
-from pipeline.plans.generate_sweep import without_latest
 from pipeline.samples import Origin, SampleSet, load_origin
 
 _MODEL_CONFIG = TypeAdapter(ModelConfig)

@@ -8,7 +8,7 @@ from pipeline.errors import ConfigError
 USAGE = "usage: verify.py URL [--no-images] [--repair [--checkpoint URL] [--conditions FILE]], URL being a sample set's folder"
 HELP = f"""{USAGE}
 
-Exit code 0: finished and undamaged; 1: unfinished or damaged; 2: no sample set there.
+Exit code 0: finished and undamaged; 1: unfinished or damaged; 2: no sample set there, or one that may not be read.
 
 --no-images compares all bytes with their digests, and decodes no image: much faster for large sets.
 --repair makes broken parts again from the checkpoint that the set was made from, and puts them in place if they have the
@@ -16,7 +16,8 @@ digests that were committed; it mends the output's copy of the checkpoint from t
 manifest, the index of shards, the contact sheet and a card that is missing or no text, and moves a damaged origin.json,
 files that belong to no part and what is in the place of a file to quarantine/.
 --checkpoint URL and --conditions FILE say to --repair where these are by now, if they moved; others than those that the set
-was made from are refused by their digests."""
+was made from are refused by their digests. A run's folder (URL or URL@latest) stands for its newest good checkpoint, as it does
+for generate.py."""
 _PLACES = ("--checkpoint", "--conditions")
 
 

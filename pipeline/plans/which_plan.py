@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from pipeline.errors import ConfigError, CorruptDataError
+from pipeline.errors import ConfigError, CorruptDataError, PermanentStorageError
 from pipeline.plans.train_config import TrainConfig
 from pipeline.plans.train_plan import image_spec
 from pipeline.shards import open_data, read_samples
@@ -65,7 +65,7 @@ def seen_step(config: TrainConfig, step: int, *, columns: int = 1) -> SeenStep:
         raise ConfigError(f"step must be at least 1, got {step}; the first step of a run is 1")
     try:
         index = open_data(config.data)
-    except CorruptDataError as error:
+    except (CorruptDataError, PermanentStorageError) as error:
         raise ConfigError(str(error)) from error
     order = make_order(index, config.stream, config.seed)
     if step * order.batch_size > MAX_SAMPLES_SEEN:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import ray
 
 from pipeline import storage
-from pipeline.errors import CorruptDataError, NoAnswer, SwissrollError
+from pipeline.errors import CorruptDataError, NoAnswer, SwissrollError, TransientStorageError
 from pipeline.generation import drop_other_copies, keep_checkpoint
 from pipeline.plans.generate_plan import GeneratePlan
 from pipeline.runtime.asking import HUB, asked
@@ -48,15 +48,16 @@ class GenerateOutcome:
     given_up: dict[str, str]
     """Parts that failed too often, by their rows, and why."""
     error: str = ""
-    """Of a sweep: what ended the work on this output alone; empty where nothing did."""
+    """Of a sweep: what ended the work on this output, or kept it from being begun; empty where nothing did."""
 
 
-def nothing_made(plan: GeneratePlan, *, stopped: bool = False) -> GenerateOutcome:
+def nothing_made(plan: GeneratePlan, *, stopped: bool = False, error: str = "") -> GenerateOutcome:
     """Returns the outcome for an output that was left as it is.
 
     Args:
         plan: Its plan; finished if there is no open part.
         stopped: Whether the job was asked to stop before it came to this output.
+        error: What ended the job before it came to this output.
     """
     return GenerateOutcome(
         output=plan.config.output,
@@ -66,6 +67,7 @@ def nothing_made(plan: GeneratePlan, *, stopped: bool = False) -> GenerateOutcom
         made=0,
         generated_per_s=0.0,
         given_up={},
+        error=error if plan.open_parts else "",
     )
 
 
@@ -91,10 +93,11 @@ def not_made(output: str, error: SwissrollError, rows_before: int | None = None)
         error: What ended it, or kept it from being begun.
         rows_before: Rows that were committed before this job; None where it committed none.
     """
-    try:
-        rows = sum(part.rows for part in SampleSet(output).committed())
-    except SwissrollError:
-        rows = 0  # nobody can tell
+    rows = rows_before or 0
+    is_silent = isinstance(error, TransientStorageError)
+    if rows_before is not None or not is_silent:  # a store that did not answer is not waited for where nothing was made
+        with contextlib.suppress(SwissrollError):  # then nobody can tell
+            rows = sum(part.rows for part in SampleSet(output).committed())
     return GenerateOutcome(
         output=output,
         rows=rows,

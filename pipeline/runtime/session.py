@@ -3,7 +3,9 @@
 import contextlib
 import logging
 import os
+import signal
 import socket
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -29,7 +31,10 @@ def ray_session() -> Iterator[str]:
         ClusterError: RAY_ADDRESS names a cluster that does not answer, or is no such address.
     """
     os.environ.setdefault("RAY_TRAIN_ENABLE_PRINT_PATCH", "0")
+    sigterm = signal.getsignal(signal.SIGTERM)
     connected, is_lost = connect(), False
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, sigterm)  # Ray takes it for itself, and would end the job without a word
     try:
         yield connected
     except NoAnswer:

@@ -14,15 +14,20 @@ from pipeline.samples.manifest import Manifest, manifest_url
 from pipeline.samples.origin import load_origin
 from pipeline.samples.run_spec import parse_spec, run_url
 from pipeline.samples.tar_part import INDEX_NAMES, SHARD_INDEX_NAME, is_index_of
-from pipeline.samples.uncommitted import uncommitted_record
+from pipeline.samples.uncommitted import read_uncommitted
 
 
 def check_run(url: str, findings: Findings) -> tuple[dict[str, object] | None, str | None]:
-    """The run's spec and the digest of run.json; None for what cannot be read."""
+    """The run's spec and the digest of run.json; None for what cannot be read.
+
+    Raises:
+        PermissionDenied: It may not be read.
+        TransientStorageError: The store did not answer.
+    """
     try:
         data = storage.read_bytes(run_url(url))
     except PermanentStorageError as error:
-        findings.add(f"run.json: {error}")
+        findings.add_damage("run.json", error)
         return None, None
     try:
         spec = parse_spec(data, run_url(url))
@@ -55,11 +60,16 @@ def check_ledger(url: str, findings: Findings) -> list[PartRecord]:
 
 
 def check_origin(url: str, findings: Findings) -> None:
-    """Notes an origin.json that the next job could not read."""
+    """Notes an origin.json that the next job could not read.
+
+    Raises:
+        PermissionDenied: It may not be read.
+        TransientStorageError: The store did not answer.
+    """
     try:
         load_origin(url)
     except (CorruptDataError, PermanentStorageError) as error:
-        findings.add(f"origin.json: {error}")
+        findings.add_damage("origin.json", error)
 
 
 def ledger_and_manifest(url: str, findings: Findings) -> tuple[list[PartRecord], bytes | str | None]:
@@ -150,14 +160,19 @@ def check_files(
 def check_shard_index(
     url: str, records: list[PartRecord], manifest: Manifest | None, finished: bool, findings: Findings
 ) -> None:
-    """Notes where the index of a published set of shards is not that of its shards."""
+    """Notes where the index of a published set of shards is not that of its shards.
+
+    Raises:
+        PermissionDenied: It may not be read.
+        TransientStorageError: The store did not answer.
+    """
     if not any(record.suffix == "tar" for record in records):
         return
     where = f"data/{SHARD_INDEX_NAME}"
     try:
         data = storage.read_bytes(storage.join(url, where))
     except PermanentStorageError as error:
-        findings.add(f"{where}: {error}")
+        findings.add_damage(where, error)
         return
     # A job killed before its manifest leaves the index of more shards than that has.
     listed = data.count(b'"url"')
@@ -174,6 +189,8 @@ def check_for_people(url: str, manifest: Manifest | None, spec: Mapping[str, obj
     """Notes damage to the card and the contact sheet of a published set; reads its first part."""
     try:
         made = None if manifest is None or spec is None else made_for_people(url, manifest, spec)
+    except PermissionDenied:
+        raise
     except (CorruptDataError, PermanentStorageError):  # of the first part, as is noted for that
         made = None
     for name, problem in damage_for_people(url, made).items():
@@ -191,7 +208,9 @@ def _manifest_content(url: str) -> bytes | str | None:
 
 def _orphan_problem(part_url: str, first: int, suffix: PartSuffix, spec: Mapping[str, object] | None) -> str | None:
     try:
-        uncommitted_record(first, storage.read_bytes(part_url), suffix, part_url, spec)
+        read_uncommitted(first, suffix, part_url, spec)
+    except PermissionDenied:
+        raise
     except (CorruptDataError, PermanentStorageError) as error:
         return str(error)
     return None

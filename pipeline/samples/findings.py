@@ -3,6 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
+from pipeline.errors import CorruptDataError, PermanentStorageError, PermissionDenied
 from pipeline.samples.ledger import PartRecord
 
 _KEPT_PROBLEMS = 100
@@ -31,6 +32,20 @@ class Findings:
             self.problems.append(problem)
         else:
             self.more_problems += 1
+
+    def add_damage(self, name: str, error: CorruptDataError | PermanentStorageError) -> None:
+        """Note what an error says of a file of the set.
+
+        Args:
+            name: The file's, in the set.
+            error: From reading it.
+
+        Raises:
+            PermissionDenied: It may not be read, which is no damage: `repair` would write over a file that may be sound.
+        """
+        if isinstance(error, PermissionDenied):
+            raise error
+        self.add(f"{name}: {error}")
 
     def like(self) -> "Findings":
         """New findings that expect of further parts what these do."""

@@ -41,6 +41,7 @@ def check_parts(
         processes: How many look; unset: as many as there are cores, for a set that is large enough.
 
     Raises:
+        PermissionDenied: A part may not be read.
         TransientStorageError: The store did not answer.
         NoAnswer: One of the further processes was killed.
     """

@@ -15,7 +15,7 @@ from pipeline.samples.run_spec import run_url
 from pipeline.samples.sample_set import SampleSet
 from pipeline.samples.seal import is_sealed
 from pipeline.samples.tar_part import INDEX_NAMES, SHARD_INDEX_NAME
-from pipeline.samples.uncommitted import uncommitted_files, uncommitted_record
+from pipeline.samples.uncommitted import read_uncommitted, uncommitted_files, uncommitted_record
 
 
 def set_damaged_aside(url: str) -> list[str]:
@@ -155,8 +155,10 @@ def _belongs_beyond(samples: SampleSet, name: str, beyond: int | None) -> bool:
     if beyond is None or named is None or named[0] < beyond:
         return False
     try:
-        uncommitted_record(named[0], storage.read_bytes(url), named[1], url, samples.spec())
+        read_uncommitted(*named, url, samples.spec())
         return True
+    except PermissionDenied:
+        raise
     except (CorruptDataError, PermanentStorageError):
         return False
 
@@ -185,6 +187,8 @@ def _is_right(url: str, record: PartRecord, listed: Mapping[int, PartRecord], li
                 and content != (rival.size_bytes, rival.xxh3_128)
             )
         return uncommitted_record(record.first, data, record.suffix, part_url, None) == record
+    except PermissionDenied:
+        raise
     except (PermanentStorageError, CorruptDataError):
         return not contradicted  # the part is to be made again
 

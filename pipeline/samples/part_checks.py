@@ -22,13 +22,18 @@ _UNDECODABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.e
 def check_part(
     url: str, record: PartRecord, spec: Mapping[str, object] | None, findings: Findings, *, decode_images: bool = True
 ) -> None:
-    """Reads one part; notes what is not as committed, and counts labels; decodes the images, if asked to."""
+    """Reads one part; notes what is not as committed, and counts labels; decodes the images, if asked to.
+
+    Raises:
+        PermissionDenied: It may not be read.
+        TransientStorageError: The store did not answer.
+    """
     where = f"data/{record.name}"
     part_url = storage.join(url, "data", record.name)
     try:
         data = storage.read_bytes(part_url)
     except PermanentStorageError as error:
-        findings.add(f"{where}: {error}")
+        findings.add_damage(where, error)
         findings.broken.add(record)
         return
     digest = part_digest(data)

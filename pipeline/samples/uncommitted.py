@@ -36,6 +36,16 @@ def uncommitted_files(data_url: str, committed: Sequence[PartRecord]) -> Iterato
             yield Uncommitted(found.url, *named)
 
 
+def read_uncommitted(first: int, suffix: PartSuffix, part_url: str, spec: Mapping[str, object] | None) -> PartRecord:
+    """`uncommitted_record` of the file that lies at `part_url`.
+
+    Raises:
+        CorruptDataError: As there.
+        StorageError: It could not be read.
+    """
+    return uncommitted_record(first, storage.read_bytes(part_url), suffix, part_url, spec)
+
+
 def uncommitted_record(
     first: int, data: bytes | memoryview, suffix: PartSuffix, part_url: str, spec: Mapping[str, object] | None
 ) -> PartRecord:

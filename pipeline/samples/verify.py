@@ -85,7 +85,7 @@ def verify(
 
     Raises:
         PermanentStorageError: There is no sample set.
-        PermissionDenied: The manifest may not be read, or a folder not listed.
+        PermissionDenied: A file may not be read, or a folder not listed: nobody can tell whether the set is damaged.
         TransientStorageError: The store did not answer.
     """
     url = storage.absolute_url(url)

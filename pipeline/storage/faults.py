@@ -9,6 +9,7 @@ import http.client
 import socket
 
 from pipeline.errors import PermanentStorageError, PermissionDenied, StorageError, TransientStorageError
+from pipeline.storage.archive_errors import is_archive_error
 from pipeline.storage.client_errors import chain, is_client_error, is_garbled
 from pipeline.storage.tls import is_bad_line, is_refused_certificate, is_tls
 
@@ -185,6 +186,8 @@ def in_our_words(error: Exception, url: str, doing: str) -> StorageError | None:
         return PermissionDenied(f"{doing}: permission denied: {_one_line(error)}", url)
     if isinstance(error, OSError) and error.errno in _DISK_FULL_ERRNO:
         return PermanentStorageError(f"disk full while {doing}: {_one_line(error)}", url)
+    if is_archive_error(error, url):
+        return PermanentStorageError(f"{doing}: got no archive that can be read after the '::': {_one_line(error)}", url)
     if isinstance(error, OSError) or status is not None or is_client_error(error, "any"):
         return PermanentStorageError(f"{doing} failed: {_one_line(error)}", url)
     return None

@@ -1,12 +1,16 @@
 """The generation job around its outputs: when Ray is started, when an output is claimed, and what ends a whole sweep."""
 
+import json
 import secrets
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from jobs.generate import _generate, _generate_or_say_why
+from jobs import generate
+from jobs.generate import _generate
 from pipeline import storage
 from pipeline.checkpoints import save_model
 from pipeline.errors import ClusterError, CommitConflict, ConfigError, NoAnswer, SwissrollError, TransientStorageError
@@ -15,9 +19,10 @@ from pipeline.models import ImageConfig, Model, ModelConfig
 from pipeline.networks import UNetConfig
 from pipeline.plans.commands import parse_generate
 from pipeline.plans.generate_config import GenerateConfig
-from pipeline.plans.generate_plan import plan_generation
-from pipeline.plans.generate_plans import plan_all
-from pipeline.runtime.generate_run import claim_output, cleared_on_error
+from pipeline.plans.generate_plan import GeneratePlan, plan_generation
+from pipeline.plans.generate_plans import Unplanned, plan_all
+from pipeline.runtime.generate_run import GenerateOutcome, claim_output, cleared_on_error, nothing_made
+from pipeline.runtime.sweep import make_all
 from pipeline.samples import SampleSet
 
 NETWORK = UNetConfig(widths=(8, 16), blocks=1, attention=(False, False), norm_groups=4)
@@ -73,23 +78,101 @@ def test_an_output_that_another_job_took_over_while_ray_started_is_not_claimed(r
     assert [one.url for one in found if not one.url.startswith(f"{output}/lease/")] == []
 
 
-def test_a_store_that_does_not_answer_ends_a_sweep_and_is_not_waited_for_with_each_output(
+class Store:
+    """Makes outputs; some of them end with an error."""
+
+    def __init__(self, **errors: SwissrollError) -> None:
+        self.errors = errors
+        self.asked: list[str] = []
+
+    def make(self, plan: GeneratePlan) -> GenerateOutcome:
+        name = plan.config.output.rpartition("/")[2]
+        self.asked.append(name)
+        if name in self.errors:
+            raise self.errors[name]
+        return replace(nothing_made(plan), finished=True)
+
+
+SILENT = TransientStorageError("read_bytes failed: no answer; gave up after 9 attempts in 120.3 s", "s3://b/x")
+
+
+def test_one_output_whose_store_did_not_answer_ends_no_other(run: Path, tmp_path: Path) -> None:
+    plans = plan_all([job(run, str(tmp_path / name)) for name in "abcde"])
+    store = Store(a=SILENT, b=ConfigError("of b alone"), c=SILENT, e=SILENT)
+    outcomes, error = make_all(plans, store.make)
+    assert error is None
+    assert store.asked == ["a", "b", "c", "d", "e"]
+    assert [outcome.error for outcome in outcomes] == [str(SILENT), "of b alone", str(SILENT), "", str(SILENT)]
+    assert [outcome.finished for outcome in outcomes] == [False, False, False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("errors", "asked"),
+    [
+        ({"b": SILENT, "c": SILENT}, ["a", "b", "c"]),
+        ({"b": NoAnswer("Ray is lost")}, ["a", "b"]),
+        ({"b": ClusterError("no GPU any more")}, ["a", "b"]),
+    ],
+)
+def test_what_concerns_all_ends_all_and_each_output_says_so(
+    run: Path, tmp_path: Path, errors: dict[str, SwissrollError], asked: list[str]
+) -> None:
+    plans = plan_all([job(run, str(tmp_path / name)) for name in "abcde"])
+    store = Store(**errors)
+    outcomes, error = make_all(plans, store.make)
+    assert error is errors[asked[-1]]
+    assert store.asked == asked
+    assert [outcome.output.rpartition("/")[2] for outcome in outcomes] == [*"abcde"]
+    assert [outcome.error for outcome in outcomes[1 : len(asked)]] == [str(error)] * (len(asked) - 1)
+    assert {outcome.error for outcome in outcomes[len(asked) :]} == {f"not tried: {error}"}
+
+
+def test_a_sweep_that_a_silent_store_ended_has_a_summary_and_a_line(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan = plan_generation(job(run, str(tmp_path / "out")))
+    for name in ("step-000000002", "step-000000003"):
+        shutil.copytree(run / "checkpoints" / "step-000000001", run / "checkpoints" / name)
+    line = f"--checkpoint {run}/checkpoints/* --output {tmp_path}/out/{{checkpoint}} --num-samples 4 --batch-rows 4"
+    monkeypatch.setattr(generate, "arguments", lambda: [*line.split(), "--summary", str(tmp_path / "summary.json")])
+    monkeypatch.setattr(generate, "_generate", lambda plan, start_ray: fails_with(SILENT)())
     with pytest.raises(TransientStorageError, match="no answer"):
-        _generate_or_say_why(plan, fails_with(TransientStorageError("no answer", "s3://b")))
-    assert _generate_or_say_why(plan, fails_with(ConfigError("of one output"))).error == "of one output"
-    exists, silent = storage.exists, str(tmp_path / "silent")
+        generate.main()
+    told = json.loads((tmp_path / "summary.json").read_text())
+    assert [one["error"] for one in told] == [str(SILENT), str(SILENT), f"not tried: {SILENT}"]
+
+
+def test_a_refused_command_leaves_no_summary(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(run / "checkpoints" / "step-000000001", run / "checkpoints" / "step-000000002")
+    line = f"--checkpoint {run}/checkpoints/* --output {tmp_path}/out/{{checkpoint}} --num-samples 4 --batch-rows 4"
+    monkeypatch.setattr(generate, "arguments", lambda: [*line.split(), "--summary", str(tmp_path / "summary.json")])
+    monkeypatch.setattr(generate, "_generate", lambda plan, start_ray: fails_with(ClusterError("no GPU"))())
+    with pytest.raises(ClusterError, match="no GPU"):
+        generate.main()
+    assert not (tmp_path / "summary.json").exists()
+
+
+def test_planning_passes_over_one_silent_store_and_ends_at_the_second_in_a_row(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exists = storage.exists
+    asked: set[str] = set()
 
     def answered(url: str) -> bool:
-        if url.startswith(silent):
+        if "/silent" in url:
+            asked.add(next(part for part in url.split("/") if part.startswith("silent")))
             raise TransientStorageError("no answer", url)
         return exists(url)
 
+    def planned(*names: str) -> list[GeneratePlan | Unplanned]:
+        return plan_all([job(run, str(tmp_path / name)) for name in names])
+
     monkeypatch.setattr(storage, "exists", answered)
+    plans = planned("silent-1", "a", "silent-2")
+    assert [isinstance(plan, Unplanned) for plan in plans] == [True, False, True]
+    asked.clear()
     with pytest.raises(TransientStorageError, match="no answer"):
-        plan_all([job(run, silent), job(run, str(tmp_path / "other"))])
+        planned("a", "silent-1", "silent-2", "silent-3")
+    assert asked == {"silent-1", "silent-2"}
 
 
 @pytest.mark.parametrize(

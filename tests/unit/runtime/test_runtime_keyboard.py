@@ -1,4 +1,4 @@
-"""The keyboard's stop: one line and exit code 1, whenever it comes."""
+"""The keyboard's stop and SIGTERM: one line and an exit code of its own, whenever they come."""
 
 import os
 import re
@@ -11,21 +11,29 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.runtime.stopping import Terminated, ended_by_sigterm, stop_on_sigterm
+
 JOBS = sorted(path.name for path in Path("jobs").glob("*.py") if "run_job(main)" in path.read_text())
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path.cwd())}
 
 
-def stopped(command: list[str], ready: Callable[[int], bool], ignored: bool = False) -> tuple[int, str, str]:
+KEYBOARD = signal.SIGINT, 1, "the keyboard"
+SIGTERM = signal.SIGTERM, 143, "SIGTERM"
+
+
+def stopped(
+    command: list[str], ready: Callable[[int], bool], ignored: bool = False, number: signal.Signals = signal.SIGINT
+) -> tuple[int, str, str]:
     """How a command ends that is stopped when it is ready, which is asked with its process id."""
-    action = signal.SIG_IGN if ignored else signal.default_int_handler
-    before = signal.signal(signal.SIGINT, action)  # what it inherits
+    usual = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+    before = signal.signal(number, signal.SIG_IGN if ignored else usual)  # what it inherits
     try:
         job = subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(number, before)
     while job.poll() is None and not ready(job.pid):
         time.sleep(0.005)
-    job.send_signal(signal.SIGINT)
+    job.send_signal(number)
     out, err = job.communicate(timeout=250)
     return job.returncode, out, err
 
@@ -35,18 +43,23 @@ def imports_torch(pid: int) -> bool:
     return "libtorch" in Path(f"/proc/{pid}/maps").read_text()
 
 
+@pytest.mark.parametrize("stop", [KEYBOARD, SIGTERM], ids=["keyboard", "SIGTERM"])
 @pytest.mark.parametrize("job", ["generate.py", "train.py"])
-def test_while_a_script_imports(job: str) -> None:
-    code, out, err = stopped([sys.executable, f"jobs/{job}", "--help"], imports_torch)
-    assert (code, out, err) == (1, "", "stopped by the keyboard; nothing was started\n")
+def test_while_a_script_imports(job: str, stop: tuple[signal.Signals, int, str]) -> None:
+    number, expected, by = stop
+    code, out, err = stopped([sys.executable, f"jobs/{job}", "--help"], imports_torch, number=number)
+    assert (code, out, err) == (expected, "", f"stopped by {by}; nothing was started\n")
 
 
-def test_a_background_job_of_a_shell_goes_on() -> None:
-    code, out, _ = stopped([sys.executable, "jobs/generate.py", "--help"], imports_torch, ignored=True)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_background_job_of_a_shell_goes_on(number: signal.Signals) -> None:
+    code, out, _ = stopped([sys.executable, "jobs/generate.py", "--help"], imports_torch, ignored=True, number=number)
     assert (code, out[:6]) == (0, "usage:")
 
 
-def test_while_a_job_works(tmp_path: Path) -> None:
+@pytest.mark.parametrize("stop", [KEYBOARD, SIGTERM], ids=["keyboard", "SIGTERM"])
+def test_while_a_job_works(tmp_path: Path, stop: tuple[signal.Signals, int, str]) -> None:
+    number, expected, by = stop
     there = tmp_path / "there"
     program = f"""
 import atexit
@@ -66,9 +79,53 @@ def main():
 
 run_job(main)
 """
-    code, out, err = stopped([sys.executable, "-c", program], lambda _: there.exists())
-    assert (code, out) == (1, "said before\ncleared up\n")
-    assert err == "stopped by the keyboard; the same command continues\n"
+    code, out, err = stopped([sys.executable, "-c", program], lambda _: there.exists(), number=number)
+    assert (code, out) == (expected, "said before\ncleared up\n")
+    assert err == f"stopped by {by}; the same command continues\n"
+
+
+def test_a_second_sigterm_ends_a_job_that_clears_up_for_long(tmp_path: Path) -> None:
+    there, clearing = tmp_path / "there", tmp_path / "clearing"
+    program = f"""
+import pathlib
+import time
+from pipeline.runtime.job import run_job
+
+def main():
+    try:
+        pathlib.Path({str(there)!r}).touch()
+        time.sleep(60)
+    finally:
+        pathlib.Path({str(clearing)!r}).touch()
+        time.sleep(60)
+
+run_job(main)
+"""
+    job = subprocess.Popen([sys.executable, "-c", program], env=ENVIRONMENT)
+    for file in (there, clearing):
+        while job.poll() is None and not file.exists():
+            time.sleep(0.005)
+        job.terminate()
+    assert job.wait(timeout=60) == -signal.SIGTERM
+
+
+def test_sigterm_does_what_it_did_before_once_a_job_has_ended_and_where_it_asks_to_stop_it_asks() -> None:
+    def nothing(number: int, frame: object) -> None:
+        received.append(number)
+
+    received: list[int] = []
+    before = signal.signal(signal.SIGTERM, nothing)
+    try:
+        with ended_by_sigterm():
+            with stop_on_sigterm() as stop:
+                os.kill(os.getpid(), signal.SIGTERM)
+                assert stop.is_set()
+            with pytest.raises(Terminated):
+                os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert received == [signal.SIGTERM]
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_the_processes_of_a_job_leave_it_to_the_job(tmp_path: Path) -> None:

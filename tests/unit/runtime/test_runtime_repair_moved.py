@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import jobs.verify as job
-from pipeline.checkpoints import save_model
+from pipeline.checkpoints import resolve, save_model, without_latest
 from pipeline.errors import ConfigError
 from pipeline.generation import PartMaker
 from pipeline.models import ImageConfig, Model, ModelConfig
@@ -89,6 +89,25 @@ def test_others_than_the_sets_own_are_refused_by_their_digests(
     for file, says in ((wrong, r"got .*/other\.parquet with the SHA-256 .*expected"), (tmp_path / "gone", "gone")):
         with pytest.raises(ConfigError, match=f"--conditions: .*{says}"):
             repaired(monkeypatch, output, "--repair", "--checkpoint", own, "--conditions", file)
+
+
+@pytest.mark.parametrize("form", ["{}", "{}/", "{}@latest", "{}@latest/", "{}/" + CHECKPOINT])
+def test_a_run_is_named_as_for_generation(form: str, output: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own, other = (form.format(run) for run in (tmp_path / "moved", saved(tmp_path / "other", 2)))
+    file = f"--conditions={tmp_path}/moved.parquet"
+    refusal = rf"--checkpoint: got {tmp_path}/other/{CHECKPOINT} with the digest [0-9a-f]{{12}}, expected that of the set's"
+    for _ in ("a part is broken", "nothing is"):
+        with pytest.raises(ConfigError, match=refusal):
+            repaired(monkeypatch, output, "--repair", "--checkpoint", other, file)
+        with pytest.raises(ConfigError, match=r"no checkpoint: .*/gone.* does not exist"):
+            repaired(monkeypatch, output, "--repair", "--checkpoint", form.format(tmp_path / "gone"), file)
+        assert repaired(monkeypatch, output, "--repair", "--checkpoint", own, file) == 0
+
+
+def test_latest_is_a_runs_newest_checkpoint_and_only_at_the_end(tmp_path: Path) -> None:
+    run = saved(tmp_path / "run", 1)
+    assert resolve(f"{run}@latest/") == resolve(str(run)) == str(run / CHECKPOINT)
+    assert without_latest("runs/x@latest-2") == "runs/x@latest-2"
 
 
 @pytest.mark.parametrize("whole", [True, False])

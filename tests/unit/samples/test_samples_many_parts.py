@@ -84,10 +84,16 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_they_end_with_a_job_that_is_killed(stuck: subprocess.Popen[str], number: signal.Signals):
-    stuck.send_signal(number)
-    assert stuck.wait() == -number
+def test_they_end_with_a_job_that_is_killed(stuck: subprocess.Popen[str]):
+    stuck.kill()
+    assert stuck.wait() == -signal.SIGKILL
+    until(lambda: not living(stuck.pid))
+
+
+def test_sigterm_stops_all_of_them_with_one_line(stuck: subprocess.Popen[str]):
+    stuck.terminate()  # the job alone, as `kill` does
+    _, said = stuck.communicate(timeout=PATIENCE_S)
+    assert (stuck.returncode, said) == (143, "stopped by SIGTERM; the same command continues\n")
     until(lambda: not living(stuck.pid))
 
 
