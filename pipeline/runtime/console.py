@@ -19,6 +19,16 @@ def warn(text: str) -> None:
     _print(text, sys.stderr)
 
 
+_failures: set[str] = set()
+
+
+def fail(reason: str) -> None:
+    """Prints why a job fails, each reason once: who watches may know it before the job itself comes to it."""
+    if reason not in _failures:
+        _failures.add(reason)
+        warn(f"failed: {reason}")
+
+
 def _print(text: str, to: TextIO) -> None:
     # Names of files and members are bytes, and need not be of the terminal's encoding; a name that is not is shown escaped.
     encoding = to.encoding or "utf-8"

@@ -14,7 +14,7 @@ from pipeline.plans.generate_plan import GeneratePlan
 from pipeline.runtime.asking import HUB_TIMEOUT_S
 from pipeline.runtime.generator_pool import CALLS_PER_WORKER, START_LIMIT_S, GeneratorPool, Worker
 from pipeline.runtime.hub import HubView, value_of
-from pipeline.runtime.session import check_own_node
+from pipeline.runtime.own_node import check_own_node
 from pipeline.runtime.stopping import StopRequest
 from pipeline.samples import PartRange, PartRecord
 from pipeline.telemetry import (

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 
 from pipeline.errors import ConfigError, SwissrollError
-from pipeline.runtime.console import warn
+from pipeline.runtime.console import fail, warn
 from pipeline.runtime.output import speak_unheard
 from pipeline.runtime.stopping import Terminated, ended_by_sigterm
 
@@ -31,7 +31,7 @@ def run_job(main: Callable[[], int]) -> None:
         warn(f"error: {error}")
         code = USER_ERROR
     except SwissrollError as error:
-        warn(f"failed: {error}")
+        fail(str(error))
         code = FAILED
     except KeyboardInterrupt as stop:
         by, code = ("SIGTERM", TERMINATED) if isinstance(stop, Terminated) else ("the keyboard", FAILED)

@@ -13,6 +13,7 @@ import ray
 from ray._private import services
 
 from pipeline.errors import ClusterError, NoAnswer
+from pipeline.runtime.own_node import own_node_watched
 
 NAMESPACE = "swissroll"
 # Ray itself asks a cluster that is gone for more than ten minutes before it gives up.
@@ -36,7 +37,8 @@ def ray_session() -> Iterator[str]:
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, sigterm)  # Ray takes it for itself, and would end the job without a word
     try:
-        yield connected
+        with own_node_watched():
+            yield connected
     except NoAnswer:
         is_lost = True
         raise
@@ -116,19 +118,6 @@ def _in_a_group_of_their_own() -> Iterator[None]:
         yield
     finally:
         services.ConsolePopen = usual
-
-
-def check_own_node() -> None:
-    """Asks whether the node that the driver is on still lives: without it the job has no actors, and gets none.
-
-    Raises:
-        NoAnswer: The cluster has given the node up.
-    """
-    own = ray.get_runtime_context().get_node_id()
-    if any(node["NodeID"] == own and not node["Alive"] for node in ray.nodes()):
-        raise NoAnswer(
-            "Ray ended on the node that this job runs on (its raylet was killed, or did not answer); the same command continues"
-        )
 
 
 def total(resource: str) -> float:

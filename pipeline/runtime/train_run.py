@@ -20,8 +20,9 @@ from pipeline.runtime.console import say
 from pipeline.runtime.cpu_shares import fitting_cpus
 from pipeline.runtime.hub import start_hub
 from pipeline.runtime.loader import LoaderArgs, report_all, start_loaders
+from pipeline.runtime.own_node import check_own_node
 from pipeline.runtime.quarantine import start_quarantine
-from pipeline.runtime.session import check_own_node, total
+from pipeline.runtime.session import total
 from pipeline.runtime.stopping import stop_on_sigterm
 from pipeline.runtime.train_pace import TrainPace
 from pipeline.runtime.trainer import TrainerArgs, run_trainer
