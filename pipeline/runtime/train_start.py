@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import ray
+from ray import ObjectRef
 from ray.actor import ActorHandle
 from ray.exceptions import RayError
 from ray.util import placement_group_table
@@ -28,7 +29,7 @@ def say_which_loaders_are_missing(loaders: list[ActorHandle], cpus_each: float) 
         loaders: The actors.
         cpus_each: CPUs that Ray reserves for each.
     """
-    starting = [loader.__ray_ready__.remote() for loader in loaders]
+    starting: list[ObjectRef] = [loader.__ray_ready__.remote() for loader in loaders]
 
     def look() -> None:
         with contextlib.suppress(RayError):  # one that died is told by who asks it for batches

@@ -1,9 +1,11 @@
 """Loaders and trainers of a training that find no room on the cluster are named within seconds, with what is missing."""
 
 import time
+from typing import cast
 
 import pytest
 import ray
+from ray.actor import ActorHandle
 from ray.cluster_utils import Cluster
 from ray.util import placement_group, remove_placement_group
 
@@ -30,7 +32,7 @@ def test_what_finds_no_room_is_named(
 ) -> None:
     node = cluster.add_node(num_cpus=2)
     monkeypatch.setattr(loader_start, "START_NOTICE_S", 2.0)
-    actors = [Large.remote() for _ in range(2)]
+    actors = [cast(ActorHandle, Large.remote()) for _ in range(2)]
     say_which_loaders_are_missing(actors, 3)
     lacking = "they need 3 CPUs each, 6 in all, and 2 are free (4 missing)"
     until_said(f"2 of 2 loaders have not started after 2 s: {lacking}", caplog)
