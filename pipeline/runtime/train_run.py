@@ -25,6 +25,7 @@ from pipeline.runtime.quarantine import start_quarantine
 from pipeline.runtime.session import total
 from pipeline.runtime.stopping import stop_on_sigterm
 from pipeline.runtime.train_pace import TrainPace
+from pipeline.runtime.train_start import missing_trainers_said, say_which_loaders_are_missing
 from pipeline.runtime.trainer import TrainerArgs, run_trainer
 from pipeline.runtime.trainers_room import trainers_room
 from pipeline.runtime.watch import watched
@@ -110,6 +111,7 @@ def run_training(plan: TrainPlan, fence: storage.Fence | None) -> TrainOutcome:
             ),
         )
         beside += loaders
+        say_which_loaders_are_missing(loaders, c.workers.cpus_per_loader * factor)
     args = TrainerArgs(plan, loaders, hub, max(1, int(c.workers.cpus_per_worker)), first_step, fence)
     scaling = ray.train.ScalingConfig(
         num_workers=c.workers.num_workers,
@@ -139,7 +141,8 @@ def _fit(args: TrainerArgs, scaling: ray.train.ScalingConfig, max_failures: int)
             run_config=ray.train.RunConfig(name=f"swissroll-{uuid.uuid4().hex[:8]}", storage_path=records),
         )
         try:
-            trainer.fit()
+            with missing_trainers_said():
+                trainer.fit()
             return
         except (ray.train.TrainingFailedError, RayActorError) as error:  # the latter: what Ray Train leads the trainers with
             check_own_node()

@@ -1,7 +1,6 @@
 """Room for trainers, kept free while loaders are placed: Ray spreads loaders over all nodes, also over the only one that has
 what a trainer needs (its GPU, or as many CPUs at once)."""
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,7 +12,6 @@ ROOM_TIMEOUT_S = 10.0
 """How long the cluster may take to find the room; where it must grow first, loaders are not held up longer."""
 PLACED_TIMEOUT_S = 60.0
 """How long loaders may take to be placed beside it."""
-_log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -32,9 +30,7 @@ def trainers_room(count: int, resources: dict[str, float]) -> Iterator[list[Acto
         return
     room = placement_group([resources] * count, strategy="PACK")  # as Ray Train reserves it afterwards
     try:
-        if not room.wait(ROOM_TIMEOUT_S):
-            each = ", ".join(f"{amount:g} {name}" for name, amount in resources.items())
-            _log.warning("no room yet for %d trainers (%s each); they wait for the cluster to grow", count, each)
+        room.wait(ROOM_TIMEOUT_S)
         yield beside
         ray.wait([actor.__ray_ready__.remote() for actor in beside], num_returns=len(beside), timeout=PLACED_TIMEOUT_S)
     finally:

@@ -1,6 +1,6 @@
 """Mending the small files of a sample set from what is left of the others; nothing is ever deleted for good."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from pipeline import storage
 from pipeline.errors import CorruptDataError, PermanentStorageError, PermissionDenied, ResumeMismatch
@@ -65,11 +65,8 @@ def mend_goals(url: str, check: Callable[[], None] = lambda: None) -> list[str]:
         CommitConflict: From `check`.
         StorageError: The store could not be read or written.
     """
-    done: list[str] = []
     goals = goals_of(url)
-    for name in goals.strange:
-        check()
-        done.append(moved_aside(url, f"{GOALS_NAME}/{name}"))
+    done = _all_aside(url, [f"{GOALS_NAME}/{name}" for name in goals.strange], check)
     for number in goals.numbers:
         storage.put_once(storage.join(url, GOALS_NAME, goal_name(number)), b"")
     return done
@@ -104,8 +101,7 @@ def mend_ledger(url: str, check: Callable[[], None] = lambda: None) -> list[str]
         if record is not None and not found.size and _is_right(url, record, listed, listed_rows):
             kept.add(record.first)
         else:
-            check()
-            done.append(moved_aside(url, f"commits/{name}"))
+            done += _all_aside(url, [f"commits/{name}"], check)
     check()
     for record in listed.values():
         if record.first not in kept and storage.put_once(storage.join(commits_url, commit_name(record)), b""):
@@ -116,11 +112,8 @@ def mend_ledger(url: str, check: Callable[[], None] = lambda: None) -> list[str]
     files = [found.url[len(data_url) + 1 :] for found in storage.list_objects(data_url, recursive=True)]
     # After the files: what somebody put and committed meanwhile is among the commits then.
     names = {record.name for record in in_order(readable_commits(url), commits_url)} | INDEX_NAMES
-    for name in files:
-        if name not in names and not _belongs_beyond(samples, name, beyond):
-            check()
-            done.append(moved_aside(url, f"data/{name}"))
-    return done
+    strange = (name for name in files if name not in names and not _belongs_beyond(samples, name, beyond))
+    return done + _all_aside(url, (f"data/{name}" for name in strange), check)
 
 
 def mend_published(url: str, *, was_published: bool) -> list[str]:
@@ -147,6 +140,15 @@ def mend_published(url: str, *, was_published: bool) -> list[str]:
     before = {name: _content(found) for name, found in names.items()}
     samples.publish(rows)
     return [f"{name}: made anew from the ledger" for name, found in names.items() if _content(found) != before[name]]
+
+
+def _all_aside(url: str, names: Iterable[str], check: Callable[[], None]) -> list[str]:
+    """Moves files to `quarantine/`, each after a look that no other job took the folder over; returns that, in lines."""
+    done: list[str] = []
+    for name in names:
+        check()
+        done.append(moved_aside(url, name))
+    return done
 
 
 def _belongs_beyond(samples: SampleSet, name: str, beyond: int | None) -> bool:

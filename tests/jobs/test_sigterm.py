@@ -50,7 +50,7 @@ def work(plan, progress):
 index.run_indexing = work
 run_job(index.main)
 """)
-    command = (program, "--shards", shards, "--output", tmp_path / "out")
+    command = (str(program), "--shards", shards, "--output", tmp_path / "out")
     ended = stopped(alone.start(*command), tmp_path, "there")
     assert (ended.code, told(ended)) == (143, ["stopped by SIGTERM; the same command continues"])
     assert not (tmp_path / "out").exists()

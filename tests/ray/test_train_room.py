@@ -7,7 +7,6 @@ from ray.cluster_utils import Cluster
 
 from pipeline.plans.commands import parse_train
 from pipeline.plans.train_plan import plan_training
-from pipeline.runtime import trainers_room
 from pipeline.runtime.train_run import run_training
 
 
@@ -22,14 +21,3 @@ def test_a_trainer_that_fits_on_one_node_only_finds_it_free_of_loaders(cluster: 
     assert outcome.finished
     for node in nodes:
         cluster.remove_node(node)
-
-
-def test_room_that_is_not_there_is_said_and_holds_nobody_up(
-    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    node = cluster.add_node(num_cpus=1)
-    monkeypatch.setattr(trainers_room, "ROOM_TIMEOUT_S", 0.5)
-    with trainers_room.trainers_room(3, {"CPU": 0.5, "GPU": 1}):
-        pass
-    assert "no room yet for 3 trainers (0.5 CPU, 1 GPU each)" in caplog.text
-    cluster.remove_node(node)

@@ -4,21 +4,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-from generation_sets import content, made, mended
+from generation_sets import content, mended
 
 from pipeline.samples import verify
 from pipeline.samples.obstacles import mend_obstacles
-
-
-@pytest.fixture(scope="module", params=["parquet", "tar"])
-def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return made(tmp_path_factory.mktemp("whole") / request.param, request.param)
-
-
-@pytest.fixture
-def damaged(whole: Path, tmp_path: Path) -> Path:
-    """A copy to damage."""
-    return Path(shutil.copytree(whole, tmp_path / "set"))
 
 
 def in_the_way(file: Path, kind: str) -> None:

@@ -17,17 +17,6 @@ from pipeline.shards import found_shards, index_shard, join_shards, open_data, s
 from pipeline.storage import Fence
 
 
-@pytest.fixture(scope="module", params=["parquet", "tar"])
-def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return made(tmp_path_factory.mktemp("whole") / request.param, request.param)
-
-
-@pytest.fixture
-def damaged(whole: Path, tmp_path: Path) -> Path:
-    """A copy to damage."""
-    return Path(shutil.copytree(whole, tmp_path / "set"))
-
-
 def test_a_readable_run_json_of_another_seed_is_restored_and_the_manifest_stays(whole: Path, damaged: Path) -> None:
     run = damaged / "run.json"
     run.write_bytes(run.read_bytes().replace(b'"seed": 0', b'"seed": 1'))

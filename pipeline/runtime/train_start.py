@@ -1,0 +1,87 @@
+"""Trainers and loaders of a training job that find no room on the cluster are named, while the job waits for it to grow.
+
+Nothing else would tell: Ray Train says it in the log of a process that nobody reads, and asks for room again and again.
+"""
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import ray
+from ray import ObjectRef
+from ray.actor import ActorHandle
+from ray.exceptions import RayError
+from ray.util import placement_group_table
+
+from pipeline.runtime import loader_start
+
+_LOOK_EVERY_S = 2.0
+_log = logging.getLogger(__name__)
+
+
+def say_which_loaders_are_missing(loaders: list[ActorHandle], cpus_each: float) -> None:
+    """Warns of loaders that have not started after a while, without waiting for them here.
+
+    Args:
+        loaders: The actors.
+        cpus_each: CPUs that Ray reserves for each.
+    """
+    starting: list[ObjectRef] = [loader.__ray_ready__.remote() for loader in loaders]
+
+    def look() -> None:
+        with contextlib.suppress(RayError):  # one that died is told by who asks it for batches
+            loader_start.say_who_is_missing(starting, cpus_each)
+
+    threading.Thread(target=look, name="loader-start", daemon=True).start()
+
+
+@contextlib.contextmanager
+def missing_trainers_said() -> Iterator[None]:
+    """Warns, once, of trainers that have had no room for a while in the block that runs them."""
+    over = threading.Event()
+
+    def look() -> None:
+        waiting_since: float | None = None
+        with contextlib.suppress(RayError):
+            while not over.wait(_LOOK_EVERY_S):
+                groups = _groups_of_this_job()
+                if any(group["state"] == "CREATED" for group in groups):
+                    return
+                bundles = [group["bundles"] for group in groups if group["state"] == "PENDING"]
+                now = time.monotonic()
+                if waiting_since is None:
+                    waiting_since = now if bundles else None
+                elif bundles and now - waiting_since >= loader_start.START_NOTICE_S:
+                    _log.warning(_what_trainers_lack([dict(each) for each in bundles[-1].values()]))
+                    return
+
+    thread = threading.Thread(target=look, name="trainer-start", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+
+
+def _groups_of_this_job() -> list[Mapping[str, Any]]:
+    """The groups of processes that this job has asked Ray to place together: the trainers, as nothing else does that here."""
+    job = ray.get_runtime_context().get_job_id()
+    return [group for name, group in placement_group_table().items() if name.endswith(job)]
+
+
+def _what_trainers_lack(bundles: list[dict[str, float]]) -> str:
+    """Which resources are short, for so many trainers as there are bundles, each of which needs what is in it."""
+    free, count = ray.available_resources(), len(bundles)
+    needs = []
+    for resource, each in sorted(bundles[0].items()):
+        there, wanted = float(free.get(resource, 0.0)), each * count
+        needs.append(
+            f"{each:g} {resource} each, {wanted:g} in all, and {there:g} are free ({max(0.0, wanted - there):g} missing)"
+        )
+    return (
+        f"{count} of {count} trainers have not started after {loader_start.START_NOTICE_S:.0f} s: "
+        f"they need {'; '.join(needs)}; lower --num-workers or --workers.cpus-per-worker, or wait for the cluster to grow"
+    )

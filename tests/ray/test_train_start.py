@@ -1,0 +1,59 @@
+"""Loaders and trainers of a training that find no room on the cluster are named within seconds, with what is missing."""
+
+import time
+from typing import cast
+
+import pytest
+import ray
+from ray.actor import ActorHandle
+from ray.cluster_utils import Cluster
+from ray.util import placement_group, remove_placement_group
+
+from pipeline.runtime import loader_start
+from pipeline.runtime.train_start import missing_trainers_said, say_which_loaders_are_missing
+
+PATIENCE_S = 60.0
+
+
+@ray.remote(num_cpus=3)
+class Large:
+    """A process that needs more than a small node has."""
+
+
+def until_said(text: str, caplog: pytest.LogCaptureFixture) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while text not in caplog.text:
+        assert time.monotonic() < deadline, caplog.text
+        time.sleep(0.1)
+
+
+def test_what_finds_no_room_is_named(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    node = cluster.add_node(num_cpus=2)
+    monkeypatch.setattr(loader_start, "START_NOTICE_S", 2.0)
+    actors = [cast(ActorHandle, Large.remote()) for _ in range(2)]
+    say_which_loaders_are_missing(actors, 3)
+    lacking = "they need 3 CPUs each, 6 in all, and 2 are free (4 missing)"
+    until_said(f"2 of 2 loaders have not started after 2 s: {lacking}", caplog)
+    for actor in actors:
+        ray.kill(actor)
+    group = placement_group([{"CPU": 3}] * 2)  # as Ray Train asks for its workers
+    with missing_trainers_said():
+        until_said("2 of 2 trainers have not started after 2 s: they need 3 CPU each, 6 in all, and 2 are free (4", caplog)
+    remove_placement_group(group)
+    cluster.remove_node(node)
+
+
+def test_nothing_is_said_of_trainers_that_have_room(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    node = cluster.add_node(num_cpus=2)
+    monkeypatch.setattr(loader_start, "START_NOTICE_S", 0.5)
+    group = placement_group([{"CPU": 1}])
+    assert group.wait(PATIENCE_S)
+    with missing_trainers_said():
+        time.sleep(6)
+    assert "have not started" not in caplog.text
+    remove_placement_group(group)
+    cluster.remove_node(node)
