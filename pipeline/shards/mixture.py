@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -67,7 +67,7 @@ def load_mixture(url: str) -> list[tuple[str, str, int]]:
     return [(name, resolve(folder, name), number // common) for name, number in zip(weights, whole, strict=True)]
 
 
-def _content(url: str, **hooks: Callable[[Any], object]) -> Any:
+def _content(url: str, **hooks: Any) -> Any:
     """What a JSON file holds; one that does not parse is read again, as it may have been damaged on its way."""
 
     def read(is_first: bool) -> object:

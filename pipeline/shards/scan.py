@@ -89,6 +89,7 @@ def sound_scan(url: str, size_bytes: int, num_samples: int | None = None) -> Sha
         StorageError: The shard could not be read.
     """
     met: set[str] = set()
+    told = ""
     for _ in range(MAX_READS):
         try:
             scan = scan_shard(url, size_bytes)
