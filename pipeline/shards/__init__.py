@@ -3,7 +3,8 @@
 Shards are plain tars, read as they are. `open_data` turns what a user typed into a `ShardIndex`; `read_samples` fetches any
 run of consecutive samples as one byte range; `decode_image` and `decode_label` make pixels and classes of their fields.
 `open_source` and `pack` go the other way. Inside: `tar_walk` and `tar_header` (headers), `grouping` (members to samples),
-`offsets`, `digests` and `index_file` (what is kept beside the shards), `jpeg` (the fast path of decoding).
+`scan` (where samples begin), `offsets`, `digests` and `index_file` (what is kept beside the shards), `jpeg` (the fast path of
+decoding).
 """
 
 from pipeline.shards.build import IndexedShard, build_index, found_shards, index_shard, join_shards
@@ -17,6 +18,7 @@ from pipeline.shards.open import open_data
 from pipeline.shards.pack import pack
 from pipeline.shards.read import read_samples, read_sound_samples
 from pipeline.shards.rereading import MAX_READS, reread
+from pipeline.shards.sidecar import forget_sidecars
 from pipeline.shards.source import ImageSource, SourceImage
 from pipeline.shards.sources import PACKAGED, image_folder, open_source
 from pipeline.shards.urls import expand_shards
@@ -42,6 +44,7 @@ __all__ = [
     "decode_image",
     "decode_label",
     "expand_shards",
+    "forget_sidecars",
     "found_shards",
     "has_label",
     "has_offsets_at_hand",

@@ -1,6 +1,5 @@
 """An index made from the shards themselves, by reading their headers."""
 
-import hashlib
 import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import storage
 from pipeline.errors import ConfigError
 from pipeline.shards.digests import digest_shard
 from pipeline.shards.index import DatasetMeta, Progress, ShardIndex, ShardInfo
-from pipeline.shards.offsets import MemoryOffsets, scan_shard
+from pipeline.shards.offsets import MemoryOffsets
 from pipeline.shards.places import base_name, folder_of, look_up
+from pipeline.shards.scan import sound_scan
 from pipeline.shards.tar_end import is_usual_end
 from pipeline.storage import ObjectInfo
 
@@ -37,7 +36,7 @@ class IndexedShard:
 
 
 def index_shard(url: str, found: ObjectInfo, whole: bool = False, checksums: bool = False) -> IndexedShard:
-    """One shard's part of an index, from its headers.
+    """One shard's part of an index, from its headers; what is damaged or odd is read again before it counts.
 
     Args:
         url: The shard.
@@ -49,12 +48,14 @@ def index_shard(url: str, found: ObjectInfo, whole: bool = False, checksums: boo
         CorruptDataError: The shard is no tar, was cut, has no samples, or breaks the grouping rule.
         StorageError: It could not be read.
     """
-    scan = scan_shard(url, found.size)
+    scan = sound_scan(url, found.size)
     samples = len(scan.offsets) - 1
-    digest = f"md5:{hashlib.md5(storage.read_bytes(url), usedforsecurity=False).hexdigest()}" if whole else scan.digest
+    digest, digests = scan.digest, None
+    if whole or checksums:
+        md5, digests = digest_shard(url, found.size, scan.offsets, found.version, with_md5=whole)
+        digest = f"md5:{md5}" if whole else digest
     info = ShardInfo(url=url, num_samples=samples, size_bytes=found.size, digest=digest, version=found.version)
-    digests = digest_shard(url, scan.offsets, found.version) if checksums else None
-    return IndexedShard(info, scan.offsets, digests, scan.marker)
+    return IndexedShard(info, scan.offsets, digests if checksums else None, scan.marker)
 
 
 def found_shards(urls: Sequence[str]) -> list[ObjectInfo]:

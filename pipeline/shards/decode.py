@@ -15,7 +15,7 @@ from pipeline.shards.geometry import CENTER, Cut, cut_square, short_side_needed
 from pipeline.shards.image_open import MAX_PIXELS, check_pixels, open_image
 from pipeline.shards.jpeg import decode_jpeg, is_jpeg, jpeg_header, jpeg_size
 from pipeline.shards.orientation import as_stored, exif_of_text, stated_orientation, upright
-from pipeline.shards.png import decode_png, png_header
+from pipeline.shards.png import check_pixel_chunks, decode_png, png_header
 from pipeline.shards.transparent_color import load_pixels
 
 DECODING_BYTES_PER_PIXEL = 28
@@ -147,6 +147,8 @@ def _pixels(
 ) -> NDArray[np.uint8]:
     """uint8 [H, W, channels], upright. Full-size pictures in memory are the decoded one and the result, and no others."""
     try:
+        if image.format == "PNG":
+            check_pixel_chunks(view)
         if least is not None:
             image.draft(None, (least, least))  # a JPEG comes back smaller, as from `decode_jpeg`
         load_pixels(image, view)

@@ -20,6 +20,7 @@ from pipeline.shards.digests import DIGESTS_NAME, encode_digests
 from pipeline.shards.index import MAX_SAMPLES, DatasetMeta, ShardIndex, ShardInfo, sample_digests, sample_offsets
 from pipeline.shards.offsets import SidecarOffsets, WalkedOffsets
 from pipeline.shards.places import base_name, folder_of, look_up, relative, resolve
+from pipeline.shards.rereading import reread
 from pipeline.shards.sidecar import encode_sidecar
 from pipeline.shards.versions import save_versions
 
@@ -76,14 +77,7 @@ def load_index(url: str) -> ShardIndex:
         StorageError: It could not be read.
     """
     url = storage.absolute_url(url)
-    try:
-        found = _IndexFile.model_validate_json(storage.read_bytes(url))
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise CorruptDataError(
-            f"not a shard index of kind {KIND!r}: {where}: {first['msg']}; jobs/index.py makes one", url
-        ) from None
+    found = reread(lambda _: _index_file(url), "load_index")
     if found.datasets:
         raise ConfigError(f"got an index of {len(found.datasets)} joined data sets, expected one 'shardlist', in {url}")
     folder = folder_of(url)
@@ -106,6 +100,17 @@ def load_index(url: str) -> ShardIndex:
         digests_url=None if found.digests is None else resolve(folder, found.digests),
     )
     return ShardIndex(name=name, shards=shards, offsets=sidecar, meta=meta)
+
+
+def _index_file(url: str) -> _IndexFile:
+    try:
+        return _IndexFile.model_validate_json(storage.read_bytes(url))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise CorruptDataError(
+            f"not a shard index of kind {KIND!r}: {where}: {first['msg']}; jobs/index.py makes one", url
+        ) from None
 
 
 def save_index(index: ShardIndex, folder: str) -> str:

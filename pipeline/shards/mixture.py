@@ -5,12 +5,14 @@ import math
 from collections.abc import Sequence
 from decimal import Decimal
 from fractions import Fraction
+from typing import Any
 
 from pipeline import storage
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, CorruptDataError
 from pipeline.shards.index import DatasetMeta, MixedSource, ShardIndex
 from pipeline.shards.offsets import JoinedOffsets
 from pipeline.shards.places import folder_of, resolve
+from pipeline.shards.rereading import reread
 
 MAX_WEIGHT_SUM = 10**9
 _MOST_DIGITS = 30
@@ -26,8 +28,8 @@ def is_mixture(url: str) -> bool:
     if not url.endswith(".json") or not storage.exists(url) or storage.is_folder(url):
         return False
     try:
-        content = json.loads(storage.read_bytes(url))
-    except (ValueError, RecursionError):
+        content = _content(url)
+    except CorruptDataError:
         return False
     return isinstance(content, dict) and "mixture" in content
 
@@ -49,11 +51,11 @@ def load_mixture(url: str) -> list[tuple[str, str, int]]:
         StorageError: It could not be read.
     """
     try:
-        text = storage.read_bytes(url)
-        mixture = json.loads(text, parse_float=_weight, parse_constant=_no_number, object_pairs_hook=_each_once)["mixture"]
+        mixture = _content(url, parse_float=_weight, parse_constant=_no_number, object_pairs_hook=_each_once)["mixture"]
         weights = {name: Fraction(weight) for name, weight in mixture.items() if not isinstance(weight, str | bool)}
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise ConfigError(f"{_EXPECTED}, got {error!r}, in {url}") from None
+    except (CorruptDataError, ValueError, TypeError, KeyError, AttributeError) as error:
+        problem = error.problem if isinstance(error, CorruptDataError) else repr(error)
+        raise ConfigError(f"{_EXPECTED}, got {problem}, in {url}") from None
     if len(weights) < 2 or len(weights) != len(mixture) or min(weights.values()) <= 0:
         raise ConfigError(f"{_EXPECTED}, got {json.dumps(mixture, default=float)}, in {url}")
     scale = math.lcm(*(weight.denominator for weight in weights.values()))
@@ -63,6 +65,18 @@ def load_mixture(url: str) -> list[tuple[str, str, int]]:
         raise ConfigError(f"weights have more than 9 digits, got {json.dumps(mixture, default=float)}, in {url}")
     folder = folder_of(url)
     return [(name, resolve(folder, name), number // common) for name, number in zip(weights, whole, strict=True)]
+
+
+def _content(url: str, **hooks: Any) -> Any:
+    """What a JSON file holds; one that does not parse is read again, as it may have been damaged on its way."""
+
+    def read(is_first: bool) -> object:
+        try:
+            return json.loads(storage.read_bytes(url), **hooks)
+        except (ValueError, RecursionError) as error:
+            raise CorruptDataError(repr(error), url) from None
+
+    return reread(read, "load_mixture")
 
 
 def mixed(parts: Sequence[tuple[str, int, ShardIndex]], name: str) -> ShardIndex:

@@ -3,22 +3,20 @@
 In the first two, checksums of the samples may be kept as well.
 """
 
-import hashlib
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import storage
 from pipeline.errors import CorruptDataError
 from pipeline.shards.digests import sealed_digests
-from pipeline.shards.grouping import group_members
 from pipeline.shards.rereading import reread
+from pipeline.shards.scan import sound_scan
 from pipeline.shards.sidecar import CACHED_SHARDS, forget_sidecars, read_sidecar
-from pipeline.shards.tar_walk import BLOCK_BYTES, CHUNK_BYTES, Member, walk_tar_ranges
+from pipeline.shards.tar_header import BLOCK_BYTES
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -123,10 +121,7 @@ class WalkedOffsets:
             CorruptDataError: The shard is no sound tar, or holds another number of samples than the index says.
             StorageError: It could not be read.
         """
-        offsets = _walked_offsets(url, size_bytes)
-        if len(offsets) - 1 != num_samples:
-            raise CorruptDataError(f"shard has {len(offsets) - 1} samples, its index says {num_samples}", url)
-        return offsets
+        return _walked_offsets(url, size_bytes, num_samples)
 
     def digests_of_shard(self, shard: int, num_samples: int) -> NDArray[np.uint64] | None:
         """None: nothing is stored."""
@@ -173,73 +168,23 @@ class JoinedOffsets:
 Offsets = MemoryOffsets | SidecarOffsets | WalkedOffsets | JoinedOffsets
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class ShardScan:
-    """What the headers of one shard tell."""
-
-    offsets: NDArray[np.int64]
-    """int64 [num_samples + 1]: where each sample begins and, last, where the last one ends, padding included."""
-
-    digest: str
-    """Stands for the list of the members' names and exact sizes."""
-
-    marker: int = -1
-    """Where the end marker begins, in bytes; -1 where that is not known."""
-
-
-def scan_members(members: Sequence[Member], uri: str) -> ShardScan:
-    """Where the samples of a shard begin, and what its members are.
-
-    Args:
-        members: The shard's members, in order.
-        uri: The shard, for error messages.
-
-    Raises:
-        CorruptDataError: The shard has no samples, or its members break the grouping rule.
-    """
-    starts: list[int] = []
-    end = 0
-    for _, header_offset, fields in group_members(members, uri):
-        starts.append(header_offset)
-        _, data_offset, size = fields[-1]
-        end = data_offset + (size + BLOCK_BYTES - 1) // BLOCK_BYTES * BLOCK_BYTES
-    if not starts:
-        raise CorruptDataError("shard has no samples, expected files named like 'key.png'", uri)
-    text = "".join(f"{name}\0{size}\n" for name, _, size, _ in members)
-    digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:32]
-    return ShardScan(np.array([*starts, end], np.int64), f"members:{digest}")
-
-
-def scan_shard(url: str, size_bytes: int, chunk_bytes: int = CHUNK_BYTES) -> ShardScan:
-    """As `scan_members`, from the shard itself: only its headers are looked at.
-
-    Args:
-        url: The shard.
-        size_bytes: Its size.
-        chunk_bytes: How much one ranged read asks for; a shard up to this size is read at once.
-
-    Raises:
-        CorruptDataError: The shard is no sound tar, has no samples, or breaks the grouping rule.
-        StorageError: It could not be read.
-    """
-    if size_bytes == 0:
-        raise CorruptDataError("shard has 0 bytes, expected a tar", url)
-    markers: list[int] = []
-    read = partial(storage.read_range, url)
-    walk = walk_tar_ranges(read, size_bytes, url, chunk_bytes=chunk_bytes, at_end=markers.append)
-    return replace(scan_members(list(walk), url), marker=markers[0])
-
-
 @lru_cache(maxsize=CACHED_SHARDS)
-def _walked_offsets(url: str, size_bytes: int) -> NDArray[np.int64]:
-    offsets = scan_shard(url, size_bytes).offsets
+def _walked_offsets(url: str, size_bytes: int, num_samples: int) -> NDArray[np.int64]:
+    # The count is checked before anything is kept: what came damaged once must not be taken for what is stored.
+    offsets = sound_scan(url, size_bytes, num_samples).offsets
     offsets.flags.writeable = False
     return offsets
 
 
 def _check(offsets: NDArray[np.int64], size_bytes: int, url: str, shard_url: str) -> None:
-    bounded = np.concatenate([[-1], offsets, [size_bytes + 1]])
-    (falls,) = np.nonzero(np.diff(bounded) <= 0)
+    # Neighbors are compared, not subtracted: a difference of damaged numbers may wrap around and look sound.
+    (falls,) = np.nonzero(offsets[1:] <= offsets[:-1])
     if len(falls):
-        here = f"{bounded[falls[0] + 1]} after {bounded[falls[0]]}"
-        raise CorruptDataError(f"sidecar's offsets do not rise within the {size_bytes} bytes of {shard_url}: {here}", url)
+        problem = f"do not rise within the {size_bytes} bytes of {shard_url}: {offsets[falls[0] + 1]} after {offsets[falls[0]]}"
+    elif offsets[0] < 0 or offsets[-1] > size_bytes:
+        problem = f"do not rise within the {size_bytes} bytes of {shard_url}: {offsets[0]} to {offsets[-1]}"
+    elif (odd := offsets % BLOCK_BYTES != 0).any():
+        problem = f"are not all at blocks of {BLOCK_BYTES} bytes of {shard_url}: {offsets[odd][0]}"
+    else:
+        return
+    raise CorruptDataError(f"sidecar's offsets {problem}", url)

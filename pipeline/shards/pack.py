@@ -16,8 +16,9 @@ from pipeline.errors import ConfigError, ResumeMismatch
 from pipeline.shards.digests import DIGESTS_NAME, digest_samples
 from pipeline.shards.index import DatasetMeta, Progress, ShardIndex, ShardInfo
 from pipeline.shards.index_file import INDEX_NAME, PACKING_NAME, SIDECAR_NAME, encode_index
-from pipeline.shards.offsets import MemoryOffsets, scan_members
+from pipeline.shards.offsets import MemoryOffsets
 from pipeline.shards.places import base_name, look_up
+from pipeline.shards.scan import scan_members
 from pipeline.shards.source import ImageSource, SourceImage
 from pipeline.shards.tar_walk import walk_tar
 from pipeline.shards.versions import save_versions

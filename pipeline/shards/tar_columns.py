@@ -67,6 +67,8 @@ def walk_samples(data: memoryview, begins: NDArray[np.int64]) -> list[Members] |
             stops = (starts + sizes)[is_file]
             found.append(Members(rows[is_file].tolist(), names, starts[is_file].tolist(), stops.tolist()))
         left = after < ends
+        if (after[left] + BLOCK_BYTES > ends[left]).any():  # no header fits there: where the sample ends is wrong
+            return None
         rows, at, ends = rows[left], after[left], ends[left]
     return found
 

@@ -11,6 +11,7 @@ from pipeline import storage
 from pipeline.errors import CorruptDataError
 from pipeline.shards.index import ShardInfo
 from pipeline.shards.places import is_visible
+from pipeline.shards.rereading import reread
 
 VERSIONS_NAME = "index.versions.json"
 """The file's name beside the index."""
@@ -47,6 +48,10 @@ def load_versions(url: str, fingerprint: str) -> dict[str, str]:
     """
     if not is_visible(url):
         return {}
+    return reread(lambda _: _versions_of(url, fingerprint), "load_versions")
+
+
+def _versions_of(url: str, fingerprint: str) -> dict[str, str]:
     try:
         found = json.loads(storage.read_bytes(url))
         if found["fingerprint"] != fingerprint:

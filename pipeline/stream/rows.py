@@ -17,6 +17,7 @@ from pipeline.shards import (
     check_digest,
     decode_image,
     decode_label,
+    forget_sidecars,
     image_field,
     read_samples,
 )
@@ -85,6 +86,7 @@ class RowMaker:
                 return self._decode(raw, cut, out)
             except (CorruptDataError, ConfigError) as error:  # the latter: without an image or a label
                 if reads < MAX_READS:  # damaged on its way? Then what is read now differs, and may be sound
+                    forget_sidecars()  # as may the offsets: they say which bytes are the sample's
                     again, reads = self._read(number), reads + 1
                     if again.stretch != raw.stretch:
                         storage.count("retries", "decode")

@@ -127,6 +127,9 @@ class Handler(BaseHTTPRequestHandler):
             garbled = bytearray(data)
             garbled[::97] = (byte ^ 0x55 for byte in garbled[::97])
             data = bytes(garbled)
+        if fault == "hole once" and wanted and (str(path), wanted) not in SENT:
+            SENT.add((str(path), wanted))
+            data = data[: len(data) // 2] + bytes(len(data) - len(data) // 2)
         if fault == "flip" and wanted and data:
             flipped = bytearray(data)
             flipped[int(shape * len(data))] ^= 1 << int(shape * 1e6) % 8

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from flaky import FlakyServer
 
 from pipeline import storage
 from pipeline.errors import CorruptDataError
-from pipeline.shards import CENTER, open_data, open_source, pack, read_samples, read_sound_samples
+from pipeline.shards import CENTER, forget_sidecars, open_data, open_source, pack, read_samples, read_sound_samples, save_index
 from pipeline.storage import ranges, retry
 from pipeline.stream import BatchArrays, CorruptSample, ImageSpec, SliceReader, StreamConfig, make_order
 from pipeline.stream.rows import RowMaker
@@ -107,3 +108,38 @@ def test_an_image_that_was_garbled_on_its_way_is_read_once_more_and_not_replaced
     assert maker.fill(garbled, 0, number, CENTER, found) == maker.fill(sound, 0, number, CENTER, expected)
     assert np.array_equal(found, expected)
     assert (maker.replaced, storage.counts().retries["decode"] - before) == (0, 1)
+
+
+@pytest.mark.parametrize("bit", range(0, 18))
+def test_no_bit_of_an_offset_that_flips_on_its_way_condemns_a_sample(
+    tmp_path: Path, bit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pack(open_source("digits"), str(tmp_path), shard_size=300)
+    packed = open_data(str(tmp_path))
+    for name in ("index.json", "index.xxh3.npy"):
+        (tmp_path / name).unlink()
+    save_index(open_data(str(tmp_path)), str(tmp_path))  # without checksums, which would tell
+    order = make_order(packed, StreamConfig(batch_size=30, lanes=1, window=10), seed=5)
+    read_range, flips = storage.read_range, [0]
+
+    def flipped_once(url: str, start: int, end: int, **more: Any) -> Any:
+        data = read_range(url, start, end, **more)
+        if not url.endswith("offsets.npy") or end - start != 301 * 8 or not flips[0]:
+            return data
+        numbers = np.frombuffer(bytes(data), "<i8").copy()
+        numbers[flips.pop()] ^= 1 << bit
+        flips.append(0)
+        return memoryview(numbers.tobytes())
+
+    monkeypatch.setattr(storage, "read_range", flipped_once)
+    for number in (10, 20, 30, 40, 50):  # where windows end
+        forget_sidecars()
+        flips[0], damaged = number, []
+        reader = SliceReader(open_data(str(tmp_path)), order, IMAGE, 0, 30, on_corrupt=damaged.append)
+        try:
+            found = [reader.batch(step) for step in range(12)]
+        finally:
+            reader.close()
+        assert not damaged
+        assert reader.replaced == 0
+        assert sum(len(batch.labels) for batch in found) == 360

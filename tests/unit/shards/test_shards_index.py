@@ -210,6 +210,7 @@ def test_a_stale_sidecar_is_refused(shard_folder: Path) -> None:
         (lambda data: data.replace(b"<i8", b"<f8"), "sidecar holds float64"),
         (lambda data: data[:128] + b"\x02" + data[129:], "format version 2, expected 1"),
         (lambda data: data[:170] + b"\xff" + data[171:], "offsets do not rise"),
+        (lambda data: data[:168] + b"\x01" + data[169:], "offsets are not all at blocks of 512 bytes .*: 1 "),
     ],
 )
 def test_a_damaged_sidecar_is_refused(shard_folder: Path, damage: Callable[[bytes], bytes], problem: str) -> None:

@@ -1,5 +1,6 @@
 """The fast PNG decoder takes the kinds it knows and leaves every other, and every fault, to Pillow."""
 
+import contextlib
 import io
 import struct
 import zlib
@@ -103,3 +104,33 @@ def test_a_changed_bit_never_gives_other_pixels_unnoticed(at: int, bit: int) -> 
     except CorruptDataError:
         return
     assert np.array_equal(found[:, :, 0], pixels)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "LA", "P", "1", "I;16"])
+def test_no_bit_that_changed_at_the_end_of_the_pixels_gives_others(mode: str) -> None:
+    """Decoders that stop at the last row do not come to the checksum behind it, and Pillow looks at no other."""
+    ramp = np.add.outer(np.arange(64), np.arange(64) % 7)
+    image = (
+        Image.fromarray((ramp * 300).astype(np.uint16))
+        if mode == "I;16"
+        else Image.fromarray(ramp.astype(np.uint8)).convert(mode)
+    )
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    data = buffer.getvalue()
+    expected = decode_image(data, channels=3)
+    for at in range(max(33, len(data) - 150), len(data)):
+        for bit in range(8):
+            changed = data[:at] + bytes([data[at] ^ 1 << bit]) + data[at + 1 :]
+            with contextlib.suppress(CorruptDataError):
+                assert np.array_equal(decode_image(changed, channels=3), expected)
+
+
+def test_a_png_cut_behind_its_last_pixel_is_whole() -> None:
+    ramp = np.add.outer(np.arange(64), np.arange(64) % 7).astype(np.uint8)
+    data = encoded(ramp)
+    for missing in range(1, 21):  # the end chunk (12 bytes), and the checksums of the pixels before it (4 and 4)
+        assert np.array_equal(decode_image(data[:-missing], channels=1)[:, :, 0], ramp)
+    for missing in range(30, len(data), 7):
+        with pytest.raises(CorruptDataError):
+            decode_image(data[:-missing], channels=1)
