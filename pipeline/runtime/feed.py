@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from ray import ObjectRef
 from ray.actor import ActorHandle
-from ray.exceptions import GetTimeoutError
+from ray.exceptions import GetTimeoutError, RayTaskError
 
-from pipeline.errors import TransientStorageError
+from pipeline.errors import SwissrollError, TransientStorageError
 from pipeline.order import Piece
 from pipeline.runtime.loader import Answer, Target
 from pipeline.stream import ImageSpec, Slot, SlotPool, batches_a_call, calls_in_flight
@@ -49,6 +49,10 @@ class BatchFeed(Iterator[Batch]):
         prefetch: Batches asked for in advance, at least; with `HANDOVER_BYTES` the bound on memory: no loader works further
             ahead.
         pin: Whether to put batches into page-locked memory, for asynchronous copies to CUDA.
+
+    Raises:
+        SwissrollError: What a loader found, in its own words, from `next`.
+        TransientStorageError: A batch did not come in time.
     """
 
     def __init__(
@@ -82,17 +86,34 @@ class BatchFeed(Iterator[Batch]):
         self.step += 1
         return batch
 
+    def give_up(self) -> None:
+        """To be called where nobody will take what is still on its way.
+
+        Ray prints every error that nobody looked at. One damaged sample fails all batches asked for that hold it, so a mistake
+        that was raised once would be printed over and over. A future looks at its answer once it is there; nobody waits for it.
+        """
+        for call in self._asked:
+            for ref in call.refs:
+                ref.future()
+
     def _take(self) -> None:
         """Waits for the next answer of every loader."""
         if not self._asked:
             raise StopIteration
         self._ask()
-        call = self._asked.popleft()
+        call = self._asked[0]
         try:
             answers = cast(list[Answer], ray.get(call.refs, timeout=BATCH_TIMEOUT_S))
-        except GetTimeoutError as error:
-            loaders = ", ".join(f"loader-{p.loader}" for p in self._pieces)
-            raise TransientStorageError(f"batch {call.step} did not come within {BATCH_TIMEOUT_S:.0f} s", loaders) from error
+        except BaseException as error:  # Ctrl-C as well
+            self.give_up()
+            if isinstance(error, GetTimeoutError):
+                loaders = ", ".join(f"loader-{p.loader}" for p in self._pieces)
+                problem = f"batch {call.step} did not come within {BATCH_TIMEOUT_S:.0f} s"
+                raise TransientStorageError(problem, loaders) from error
+            if isinstance(error, RayTaskError) and isinstance(error.cause, SwissrollError):
+                raise error.cause from None  # its text is complete; what is no error of ours keeps the loader's traceback
+            raise
+        self._asked.popleft()
         self._note_lives(call, answers)
         images = self._images(call, answers)
         labels, samples, epochs = (np.concatenate(column, axis=1) for column in zip(*(a[1:4] for a in answers), strict=True))

@@ -129,7 +129,7 @@ def start_quarantine(
     try:
         asked(keeper.open.remote(), "the keeper of the quarantine list", STORAGE_TIMEOUT_S)
     except RayTaskError as error:
-        raise error.cause from error
+        raise error.cause from None  # in the user's process: its text is complete without the keeper's traceback
     return keeper, address
 
 

@@ -24,9 +24,10 @@ from pipeline.runtime.cpu_shares import left_cpus
 from pipeline.runtime.feed import BatchFeed
 from pipeline.runtime.loader import LoaderArgs, start_loaders
 from pipeline.runtime.loader_start import say_who_is_missing
+from pipeline.runtime.passes import Passes
 from pipeline.runtime.quarantine import watched_quarantine
 from pipeline.runtime.session import connect
-from pipeline.runtime.stream_arguments import check_image, check_resources, consumer_place, whole_numbers
+from pipeline.runtime.stream_arguments import check_image, check_kinds, check_resources, consumer_place, whole_numbers
 from pipeline.shards import open_data
 from pipeline.storage import RangeCache
 from pipeline.stream import ImageSpec, StreamConfig, make_order
@@ -80,18 +81,18 @@ class Stream:
         cache: RangeCache | None = None,
         quarantine: str | os.PathLike[str] | None = None,
     ) -> None:
-        check_resources(cpus_per_loader, pin)
+        check_kinds(data=data, image=image, config=config, cache=cache, quarantine=quarantine)
+        check_resources(cpus_per_loader=cpus_per_loader, share_cpus=share_cpus, pin=pin)
         seed, num_loaders = whole_numbers(seed=seed, num_loaders=num_loaders)
-        self.rank, self.world_size = consumer_place(rank, world_size)
+        self.rank, self.world_size = consumer_place(rank, world_size, config.batch_size)
         self.batch_size = config.batch_size
-        if config.batch_size % self.world_size:
-            raise ConfigError(f"batch size {config.batch_size} cannot be split over {self.world_size} consumers")
         index = open_data(os.fspath(data))
         self._order = make_order(index, config, seed)
         self._fingerprint = self._order.fingerprint(index.fingerprint())
         check_image(config, image)
         self._image, self._pin, (self._prefetch,) = image, pin, whole_numbers(prefetch_batches=prefetch_batches)
-        self._step, self._loads, self._closed, self._began_s = 0, 0, False, time.monotonic()
+        self._passes = Passes(self._order.num_samples, config.batch_size)
+        self._closed, self._began_s = False, time.monotonic()
         self._feed: BatchFeed | None = None
         first, last = row_slice(config.batch_size, self.rank, self.world_size)
         cuts = [row_slice(last - first, loader, num_loaders) for loader in range(num_loaders)]
@@ -114,12 +115,12 @@ class Stream:
 
     @property
     def epoch(self) -> int:
-        """The epoch that the next batch begins in, from 0."""
-        return self._step * self.batch_size // self._order.num_samples
+        """The epoch of the pass under way, its last batch included; else the one that the next batch begins in. From 0."""
+        return self._passes.epoch
 
     def __len__(self) -> int:
-        """Batches of the present epoch, those already delivered included."""
-        return self._first_step(self.epoch + 1) - self._first_step(self.epoch)
+        """Batches of `epoch`, those already delivered included."""
+        return self._passes.num_batches
 
     def __iter__(self) -> Iterator[Batch]:
         """Yields the batches that are left of the present epoch; the next pass goes on with the next epoch.
@@ -129,14 +130,12 @@ class Stream:
 
         Raises:
             ConfigError: The stream is closed.
+            SwissrollError: What a loader found, such as a sample that cannot be decoded.
         """
-        loads, end = self._loads, self._first_step(self.epoch + 1)
-        while self._step < end or loads != self._loads:
+        for _ in self._passes.one_pass():
             self._check_open()
-            if loads != self._loads:  # a position was loaded in the loop's body: its epoch is the one that the pass ends with
-                loads, end = self._loads, self._first_step(self.epoch + 1)
-            if self._feed is not None and self._feed.step != self._step:
-                self._feed = None  # interrupted between taking a batch and counting it
+            if self._feed is not None and self._feed.step != self._passes.step:
+                self._drop_feed()  # interrupted between taking a batch and counting it
             if self._feed is None:
                 self._feed = self._feed_from_here()
                 starting, self._starting = self._starting, []
@@ -149,12 +148,12 @@ class Stream:
                 # A failed or interrupted wait (Ctrl-C) must not cost its batches: whoever goes on gets them from a new feed.
                 self._feed = None
                 raise
-            self._step += 1  # before the batch is used: a state saved in the loop's body counts it
+            self._passes.step += 1  # before the batch is used: a state saved in the loop's body counts it
             yield batch
 
     def state_dict(self) -> dict[str, Any]:
         """The position as JSON values, the same for all consumers: what was delivered so far counts as consumed."""
-        return Cursor(samples_consumed=self._step * self.batch_size, fingerprint=self._fingerprint).to_json()
+        return Cursor(samples_consumed=self._passes.step * self.batch_size, fingerprint=self._fingerprint).to_json()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Goes on from a saved position, of whichever consumer and number of consumers.
@@ -164,15 +163,15 @@ class Stream:
             ConfigError: It is no position, or the stream is closed.
         """
         self._check_open()
-        self._step = Cursor.from_json(state).step(self.batch_size, self._fingerprint)
-        self._loads += 1
-        self._feed = None
+        self._passes.load(Cursor.from_json(state).step(self.batch_size, self._fingerprint))
+        self._drop_feed()
 
     def close(self) -> None:
         """Ends the loaders, when they are through with what they were asked for; they also end with this process."""
         if self._watch is not None and not self._closed:
             self._watch.last_look()
-        self._feed, self._closed, self._starting = None, True, []
+        self._closed, self._starting = True, []
+        self._drop_feed()
         for loader in self._loaders:
             # A kill, or an end that Ray tries again, would be reported as tasks that failed.
             loader.__ray_terminate__.options(max_task_retries=0).remote()
@@ -188,18 +187,19 @@ class Stream:
         """CPUs of the loaders of all ranks: each has a stream like this one."""
         return self._cpus * len(self._loaders) * self.world_size * (time.monotonic() - self._began_s < SEEN_AFTER_S)
 
-    def _first_step(self, epoch: int) -> int:
-        """The first batch that begins in an epoch."""
-        return -(-epoch * self._order.num_samples // self.batch_size)
-
     def _check_open(self) -> None:
         if self._closed:
             raise ConfigError("the stream is closed, expected one that is open: its loaders have ended")
 
+    def _drop_feed(self) -> None:
+        feed, self._feed = self._feed, None
+        if feed is not None:
+            feed.give_up()
+
     def _feed_from_here(self) -> BatchFeed:
         prefetch, pin = self._prefetch, self._pin
         return BatchFeed(
-            self._loaders, self._pieces, image=self._image, first=self._step, last=None, prefetch=prefetch, pin=pin
+            self._loaders, self._pieces, image=self._image, first=self._passes.step, last=None, prefetch=prefetch, pin=pin
         )
 
 
@@ -236,7 +236,7 @@ def stream(
     return Stream(
         data,
         image,
-        config or (StreamConfig() if batch_size is None else StreamConfig(batch_size=batch_size)),
+        StreamConfig(**({} if batch_size is None else {"batch_size": batch_size})) if config is None else config,
         seed=seed,
         rank=rank,
         world_size=world_size,

@@ -1,25 +1,56 @@
 """The arguments of `stream`: they come from Python, without the checks of a command line."""
 
 import math
-from numbers import Integral
+import os
+from numbers import Integral, Real
+from types import NoneType
 
 import torch
 import torch.distributed as dist
 
+from pipeline.arguments import expect, whole
 from pipeline.errors import ConfigError
+from pipeline.storage import RangeCache
 from pipeline.stream import ImageSpec, StreamConfig
 
+_KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
+    "data": ((str, os.PathLike), "one URL or pattern; several are named by braces, a folder or a .txt list"),
+    "image": (ImageSpec, "an ImageSpec"),
+    "config": (StreamConfig, "a StreamConfig, or batch_size= in its place"),
+    "cpus_per_loader": (Real, "a number"),
+    "share_cpus": (bool, "True or False"),
+    "pin": (bool, "True or False"),
+    "cache": ((RangeCache, NoneType), "RangeCache(folder=..., max_bytes=...) or None"),
+    "quarantine": ((str, os.PathLike, NoneType), "a folder or None"),
+}
+"""What the arguments of `stream` may be that are no whole numbers."""
 
-def check_resources(cpus_per_loader: float, pin: bool) -> None:
+
+def check_kinds(**arguments: object) -> None:
+    """Refuses arguments of another kind than `Stream` takes, before anything is done with one of them.
+
+    Args:
+        arguments: By the names that they have there.
+
+    Raises:
+        ConfigError: One is of another kind.
+    """
+    for name, value in arguments.items():
+        expect(*_KINDS[name], **{name: value})
+
+
+def check_resources(*, cpus_per_loader: float, share_cpus: bool, pin: bool) -> None:
     """Refuses what no loader can be given, or no batch.
 
     Args:
         cpus_per_loader: As that of `Stream`.
+        share_cpus: Likewise.
         pin: Likewise.
 
     Raises:
         ConfigError: One does not fit.
     """
+    check_kinds(cpus_per_loader=cpus_per_loader, share_cpus=share_cpus, pin=pin)
     if not 0 < cpus_per_loader < math.inf:
         raise ConfigError(f"cpus_per_loader must be above 0, got {cpus_per_loader!r}")
     if pin and not torch.cuda.is_available():
@@ -35,12 +66,7 @@ def whole_numbers(**numbers: int) -> tuple[int, ...]:
     Raises:
         ConfigError: One is none.
     """
-    for name, value in numbers.items():
-        if isinstance(value, bool) or not isinstance(value, Integral):
-            raise ConfigError(f"{name} must be a whole number, got {value!r}")
-        if name != "seed" and value < 1:
-            raise ConfigError(f"{name} must be at least 1, got {value}")
-    return tuple(map(int, numbers.values()))
+    return tuple(whole(name, value, None if name == "seed" else 1) for name, value in numbers.items())
 
 
 def check_image(config: StreamConfig, image: ImageSpec) -> None:
@@ -61,18 +87,22 @@ def check_image(config: StreamConfig, image: ImageSpec) -> None:
             )
 
 
-def consumer_place(rank: int | None, world_size: int | None) -> tuple[int, int]:
+def consumer_place(rank: int | None, world_size: int | None, batch_size: int) -> tuple[int, int]:
     """(rank, world size) of a consumer.
 
     Args:
         rank: Its number; None for that of torch.distributed where it is initialised, else 0.
         world_size: Number of consumers; None likewise, else 1.
+        batch_size: Samples of a global batch, which they share.
 
     Raises:
-        ConfigError: Only one of them is given, or there is no such rank.
+        ConfigError: Only one of them is given, there is no such rank, or consumers would have different shares.
     """
     if rank is None and world_size is None:
-        return (dist.get_rank(), dist.get_world_size()) if dist.is_available() and dist.is_initialized() else (0, 1)
+        with_torch = dist.is_available() and dist.is_initialized()
+        rank, world_size = (dist.get_rank(), dist.get_world_size()) if with_torch else (0, 1)
     if not isinstance(rank, Integral) or not isinstance(world_size, Integral) or not 0 <= rank < world_size:
         raise ConfigError(f"got rank {rank} of {world_size} consumers, expected both, with rank from 0 to world_size - 1")
+    if batch_size % world_size:
+        raise ConfigError(f"batch size {batch_size} cannot be split over {world_size} consumers")
     return int(rank), int(world_size)

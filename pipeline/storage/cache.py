@@ -8,13 +8,16 @@ half written is overwritten or removed by the next. Locks are the kernel's, whic
 import contextlib
 import fcntl
 import hashlib
+import math
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 
 import xxhash
 
+from pipeline.arguments import expect
 from pipeline.errors import ConfigError
 from pipeline.storage.counts import count
 
@@ -30,16 +33,21 @@ _LOCK = "lock"
 class RangeCache:
     """Where ranges are kept on the node; every process makes its own from the same two values."""
 
-    folder: str
+    folder: str | os.PathLike[str]
     """A folder on a local disk, made where it is missing; nothing else should be in it."""
     max_bytes: int
     """The most that all files in it take together."""
 
     def __post_init__(self) -> None:
-        if not self.folder.startswith("/"):
-            raise ConfigError(f"cache folder: got {self.folder!r}, expected an absolute path on the nodes' disks")
-        if self.max_bytes < 1:
+        expect((str, os.PathLike), "an absolute path on the nodes' disks", folder=self.folder)
+        expect(Real, "a number of bytes", max_bytes=self.max_bytes)
+        folder = os.fspath(self.folder)
+        if not folder.startswith("/"):
+            raise ConfigError(f"cache folder: got {folder!r}, expected an absolute path on the nodes' disks")
+        if not 1 <= self.max_bytes < math.inf:
             raise ConfigError(f"cache size: got {self.max_bytes} bytes, expected at least 1")
+        object.__setattr__(self, "folder", folder)
+        object.__setattr__(self, "max_bytes", int(self.max_bytes))  # 1e11 is how people write it
 
     def read(self, url: str, start: int, end: int, version: str, fetch: Callable[[], Bytes]) -> Bytes:
         """Returns a range from the cache, or from `fetch` where it is not there, and keeps it.

@@ -1,11 +1,12 @@
 """How a data set is streamed."""
 
 from dataclasses import dataclass
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Annotated, Literal
 
 import tyro
 
+from pipeline.arguments import expect, whole
 from pipeline.errors import ConfigError
 from pipeline.order import MixtureOrder, Order, OrderConfig, StreamOrder, default_lanes, key64
 from pipeline.shards import MAX_PIXELS, ShardIndex
@@ -44,10 +45,8 @@ class StreamConfig:
             _check_whole(self, "lanes", 1)
         if self.lanes is not None and self.batch_size % self.lanes:
             raise ConfigError(f"lanes must divide the batch size {self.batch_size}, got {self.lanes}")
-        _check_crop(self.crop)
-        if not 0 < self.crop_min <= 1:
-            raise ConfigError(f"crop_min must be above 0 and at most 1, got {self.crop_min}")
-        _check_whole(self, "max_pixels", 1)
+        _check_view(self)
+        expect(Real, "a number", max_corrupt_share=self.max_corrupt_share)
         if not 0 <= self.max_corrupt_share <= 1:
             raise ConfigError(f"max_corrupt_share must be 0 to 1, got {self.max_corrupt_share}")
 
@@ -79,13 +78,11 @@ class ImageSpec:
 
     def __post_init__(self) -> None:
         _check_whole(self, "size", 1)
+        expect(Integral, "1 or 3", channels=self.channels)
         if self.channels not in (1, 3):
             raise ConfigError(f"channels must be 1 or 3, got {self.channels}")
         _check_whole(self, "num_classes", 0)
-        _check_crop(self.crop)
-        if not 0 < self.crop_min <= 1:
-            raise ConfigError(f"crop_min must be above 0 and at most 1, got {self.crop_min}")
-        _check_whole(self, "max_pixels", 1)
+        _check_view(self)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -98,21 +95,20 @@ class ImageSpec:
         return self.size * self.size * self.channels
 
 
-def _check_whole(config: object, name: str, least: int, most: int | None = None) -> None:
-    """Refuses anything but a whole number from `least` to `most`: arguments in Python come without a command line's checks."""
-    value = getattr(config, name)
-    if isinstance(value, bool) or not isinstance(value, Integral):
-        raise ConfigError(f"{name} must be a whole number, got {value!r}")
-    object.__setattr__(config, name, int(value))  # numpy's are no JSON
-    if value < least:
-        raise ConfigError(f"{name} must be at least {least}, got {value}")
-    if most is not None and int(value) > most:
-        raise ConfigError(f"{name} must be at most {most:,}, got {value:,}")
+def _check_whole(config: "StreamConfig | ImageSpec", name: str, least: int, most: int | None = None) -> None:
+    object.__setattr__(config, name, whole(name, getattr(config, name), least, most))
 
 
-def _check_crop(crop: str) -> None:
-    if crop not in ("center", "random"):
-        raise ConfigError(f"crop must be center or random, got {crop!r}")
+def _check_view(config: "StreamConfig | ImageSpec") -> None:
+    """Refuses what cannot say which part of which image is shown; an image's description has it as a configuration has."""
+    expect(str, "the name of a field, or an empty text for the only one", image_field=config.image_field)
+    expect(bool, "True or False", flip=config.flip)
+    if config.crop not in ("center", "random"):
+        raise ConfigError(f"crop must be center or random, got {config.crop!r}")
+    expect(Real, "a number", crop_min=config.crop_min)
+    if not 0 < config.crop_min <= 1:
+        raise ConfigError(f"crop_min must be above 0 and at most 1, got {config.crop_min}")
+    _check_whole(config, "max_pixels", 1)
 
 
 def make_order(index: ShardIndex, config: StreamConfig, seed: int) -> Order:

@@ -1,8 +1,15 @@
 """The stream without a trainer: passes, positions, consumers, memory."""
 
+import logging
+import gc
+import logging
 import os
+import pickle
+import re
 import signal
 import time
+import traceback
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,11 +19,12 @@ import pytest
 import ray
 import torch
 from ray.cluster_utils import Cluster
+from ray.exceptions import RayTaskError
 from ray_processes import actor_pids, asked_pids, rss_bytes
 
-from pipeline.errors import ConfigError, CorruptDataError, ResumeMismatch
+from pipeline.errors import ConfigError, CorruptDataError, ResumeMismatch, SwissrollError
 from pipeline.runtime import loader_start, quarantine
-from pipeline.runtime.stream import stream
+from pipeline.runtime.stream import Stream, stream
 from pipeline.shards import open_data
 from pipeline.stream import ImageSpec, StreamConfig, loader_memory, make_order
 from pipeline.stream.corrupt import read_quarantine
@@ -34,8 +42,11 @@ def node(cluster: Cluster) -> None:
 def test_a_pass_is_an_epoch_and_the_next_goes_on(digits: str):
     with stream(digits, IMAGE, CONFIG, seed=1, cpus_per_loader=0.1) as source:
         assert (source.epoch, len(source)) == (0, 50)  # 1797 / 36 = 49.9
-        first = list(source)
-        assert len(first) == 50
+        first = []
+        for number, batch in enumerate(source):
+            first.append(batch)
+            assert (source.epoch, len(source)) == (0, 50), number  # of the last batch as well
+        assert number == len(first) - 1 == 49
         assert (source.epoch, len(source)) == (1, 50)
         second = list(source)
     samples = np.concatenate([b.samples.numpy() for b in first + second])
@@ -232,20 +243,91 @@ def test_mistakes_are_named(digits: str):
         ({"seed": 1.5}, "seed must be a whole number, got 1.5"),
         ({"cpus_per_loader": float("nan")}, "cpus_per_loader must be above 0, got nan"),
         ({"rank": 0.0, "world_size": 2}, "rank 0.0 of 2 consumers"),
+        ({"cpus_per_loader": "1"}, "cpus_per_loader: got '1', expected a number"),
+        ({"share_cpus": "no"}, "share_cpus: got 'no', expected True or False"),
+        ({"cache": "/tmp/c"}, r"cache: got '/tmp/c', expected RangeCache\(folder=\.\.\., max_bytes=\.\.\.\) or None"),
+        ({"quarantine": True}, "quarantine: got True, expected a folder or None"),
         ({"batch_size": 3}, "both a configuration and batch_size"),
     ):
         with pytest.raises(ConfigError, match=said):
             stream(digits, IMAGE, CONFIG, **options)  # type: ignore[arg-type]
+    for positional, said in (
+        (([digits, digits], IMAGE), r"data: got \[.*, expected one URL or pattern; several are named by braces, a folder or a"),
+        ((None, IMAGE), "data: got None, expected one URL"),
+        ((digits.encode(), IMAGE), "data: got b'.*, expected one URL"),
+        ((digits, None), "image: got None, expected an ImageSpec"),
+        ((digits, (8, 1, 10)), r"image: got \(8, 1, 10\), expected an ImageSpec"),
+        ((digits, IMAGE, 256), "config: got 256, expected a StreamConfig, or batch_size= in its place"),
+        ((digits, IMAGE, {}), r"config: got \{\}, expected a StreamConfig"),
+    ):
+        with pytest.raises(ConfigError, match=said) as refused:
+            stream(*positional)  # type: ignore[arg-type]
+        assert "\n" not in str(refused.value)
     for name, value in {"flip": True, "crop": "random", "max_pixels": 99, "image_field": "a.png"}.items():
         with pytest.raises(ConfigError, match=f"{name} is {value!r} in the configuration and .* in the image's"):
             stream(digits, IMAGE, replace(CONFIG, **{name: value}))
 
 
-def test_an_error_of_a_loader_is_the_projects_own(digits: str):
-    fewer = ImageSpec(size=8, channels=1, num_classes=3)
-    refused = pytest.raises(CorruptDataError, match=r"label \d, expected 0 to 2 .*\.tar at byte")
-    with stream(digits, fewer, CONFIG, cpus_per_loader=0.1) as source, refused:
+@pytest.fixture
+def printed(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
+    """What Ray logs of answers that nobody looked at; its loggers hand nothing up."""
+    logger = logging.getLogger("ray._private.worker")
+    logger.addHandler(caplog.handler)
+    yield caplog
+    logger.removeHandler(caplog.handler)
+
+
+def refused(source: Stream) -> CorruptDataError:
+    """The error of the next batch, as another process gets it: with its traceback it would keep what is on its way to the feed."""
+    try:
         next(iter(source))
+    except CorruptDataError as error:
+        # What a person sees who does not catch it: the consumer's own frames, and nothing of the loader's.
+        assert "ray::" not in "".join(traceback.format_exception(error))
+        return pickle.loads(pickle.dumps(error))
+    raise AssertionError("no error, expected a sample to be refused")
+
+
+def ended(processes: set[int]) -> None:
+    """Waits until loaders have answered all that they were asked for, and Ray has seen what of it nobody wants."""
+    gc.collect()
+    while processes & set(actor_pids("Loader")):  # the test's own time limit ends it where they live on
+        time.sleep(0.1)
+    time.sleep(1)
+
+
+def test_an_error_of_a_loader_is_the_projects_own_said_once_in_one_line(digits: str, printed: pytest.LogCaptureFixture):
+    fewer = ImageSpec(size=8, channels=1, num_classes=3)
+    with stream(digits, fewer, CONFIG, num_loaders=2, cpus_per_loader=0.1) as source:
+        processes = set(ray.get(asked_pids(source._loaders)))
+        for _ in range(2):  # whoever asks again is told again
+            error = refused(source)
+            assert type(error) is CorruptDataError
+            assert re.fullmatch(r"sample '\d+': label \d, expected 0 to 2 \(\S+\.tar at byte \d+\)", str(error))
+    ended(processes)
+    assert "Unhandled error" not in printed.text
+
+
+def test_an_error_that_comes_after_the_consumer_has_left_is_not_printed(digits: str, printed: pytest.LogCaptureFixture):
+    eights, small = ImageSpec(size=8, channels=1, num_classes=9), StreamConfig(batch_size=2, lanes=1, window=50)
+    with stream(digits, IMAGE, small, cpus_per_loader=0.1) as source:
+        nine = next(number for number, batch in enumerate(source) if 9 in batch.labels)
+        before = {**source.state_dict(), "samples_consumed": 2 * (nine - 1)}
+    assert nine > 0  # a batch that can be had, before one that cannot
+    with stream(digits, eights, small, cpus_per_loader=0.1) as source:
+        processes = set(ray.get(asked_pids(source._loaders)))
+        source.load_state_dict(before)
+        next(iter(source))
+    ended(processes)
+    assert "Unhandled error" not in printed.text
+
+
+def test_an_error_that_is_not_ours_keeps_the_loaders_traceback(digits: str):
+    with stream(digits, IMAGE, CONFIG, cpus_per_loader=0.1) as source:
+        source._passes.step = 2**80  # as a defect of the code would: no position may be as far
+        with pytest.raises(RayTaskError, match=r"ray::Loader\.batches") as found:
+            next(iter(source))
+        assert not isinstance(found.value, SwissrollError)
 
 
 def listed(folder: Path) -> dict[str, set[tuple[str, int]]]:
