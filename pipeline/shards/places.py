@@ -9,6 +9,8 @@ from pipeline.errors import ConfigError, PermanentStorageError, PermissionDenied
 from pipeline.storage import ObjectInfo
 
 _THREADS = 16
+_COMPRESSED = ("gz", "bz2", "xz", "zst", "lz4", "lzma", "z", "br")
+_COMPRESSED_TARS = (".tgz", ".tbz", ".tbz2", ".txz", ".tzst", *(f".tar.{kind}" for kind in _COMPRESSED))
 _log = logging.getLogger(__name__)
 
 
@@ -29,6 +31,26 @@ def folder_of(url: str) -> str:
 
 def _path(url: str) -> str:
     return url.partition("?")[0] if is_web(url) else url  # other stores have names with question marks
+
+
+def is_shard(url: str) -> bool:
+    """Whether a file that lies in a folder is a shard by its name, in whatever case.
+
+    Hidden ones are none: macOS leaves a `._train-000.tar` beside every `train-000.tar` that it copies to a foreign disk.
+    """
+    base = base_name(url)
+    return base.lower().endswith(".tar") and not base.startswith(".")
+
+
+def is_compressed_tar(url: str) -> bool:
+    """Whether a file that lies in a folder is, by its name, a tar that was compressed; hidden ones are none of the data set."""
+    base = base_name(url)
+    return base.lower().endswith(_COMPRESSED_TARS) and not base.startswith(".")
+
+
+def is_compressed(url: str) -> bool:
+    """Whether a file that was named as a shard is compressed by its name."""
+    return base_name(url).lower().endswith((*_COMPRESSED_TARS, *(f".{kind}" for kind in _COMPRESSED)))
 
 
 def resolve(folder: str, name: str) -> str:

@@ -9,9 +9,18 @@ import braceexpand
 from pipeline import storage
 from pipeline.errors import ConfigError
 from pipeline.shards.index_file import INDEX_NAME, PACKING_NAME, load_index
-from pipeline.shards.places import base_name, folder_of, is_web, look_up, refuse_dangling, resolve
+from pipeline.shards.places import (
+    base_name,
+    folder_of,
+    is_compressed,
+    is_compressed_tar,
+    is_shard,
+    is_web,
+    look_up,
+    refuse_dangling,
+    resolve,
+)
 
-_COMPRESSED = (".tgz", ".gz", ".bz2", ".xz", ".zst")
 _GLOB = re.compile(r"[*?\[]")
 _MOST_LISTS = 8
 """How deep lists may lie within lists."""
@@ -23,7 +32,7 @@ def expand_shards(spec: str) -> list[str]:
 
     Args:
         spec: One of: a pattern with braces (`train-{000000..000010}.tar`, `{a,b}.tar`), a glob (`train-*.tar`), a folder
-            (every `.tar` in it), a `.txt` file of such URLs (one a line, `#` begins a comment, relative ones relative to
+            (every `.tar` in it, in whatever case, that is not hidden), a `.txt` file of such URLs (one a line, `#` begins a comment, relative ones relative to
             the file), a `wids` index, or one `.tar`. Local paths or any URL that `pipeline.storage` reads.
 
     Returns:
@@ -37,7 +46,7 @@ def expand_shards(spec: str) -> list[str]:
     """
     urls = _expand(spec, spec)
     for url in urls:
-        if base_name(url).lower().endswith(_COMPRESSED):
+        if is_compressed(url):
             raise ConfigError(f"got the compressed shard {url}, expected a plain .tar: ranges of it are read")
     if len(set(urls)) != len(urls):
         twice = next(url for url in urls if urls.count(url) > 1)
@@ -103,11 +112,18 @@ def _placed(name: str, folder: str) -> str:
 
 def _folder(url: str) -> list[str]:
     names = [entry.url for entry in storage.list_objects(url)]
-    refuse_dangling(url, [link for link in storage.dangling_links(url) if link.endswith(".tar")])
+    links = storage.dangling_links(url)
+    refuse_dangling(url, [link for link in links if is_shard(link)])
     bases = {base_name(name) for name in names}
     if PACKING_NAME in bases and INDEX_NAME not in bases:
         raise unfinished(url)
-    shards = [name for name in names if name.endswith(".tar")]
+    if compressed := [name for name in (*names, *links) if is_compressed_tar(name)]:
+        more = f" (and {len(compressed) - 1} more)" if len(compressed) > 1 else ""
+        raise ConfigError(
+            f"got the folder {url} with the compressed shard {compressed[0]}{more}, expected plain .tar files: ranges of them "
+            "are read; unpack it, move it elsewhere, or name the shards by a pattern"
+        )
+    shards = [name for name in names if is_shard(name)]
     if not shards:
         raise ConfigError(f"got the folder {url} with {len(names)} files and no .tar among them; {_FORMS}")
     return shards

@@ -5,7 +5,7 @@ import fsspec
 import pytest
 
 from pipeline.errors import ConfigError, CorruptDataError
-from pipeline.shards import expand_shards
+from pipeline.shards import expand_shards, open_data
 
 
 def _names(urls: list[str]) -> list[str]:
@@ -202,3 +202,36 @@ def test_braces_are_expanded_before_another_store_is_asked() -> None:
     fsspec.filesystem("memory").pipe("/urls-braces/a.tar", b"")
     fsspec.filesystem("memory").pipe("/urls-braces/b.tar", b"")
     assert _names(expand_shards("{memory://urls-braces/a,memory://urls-braces/b}.tar")) == ["a.tar", "b.tar"]
+
+
+@pytest.mark.parametrize("ending", ["tgz", "TGZ", "tar.gz", "tar.zst", "Tar.Bz2", "tar.xz", "tar.lz4", "tbz2"])
+@pytest.mark.parametrize("store", ["local", "memory"])
+def test_a_folder_with_compressed_shards_is_refused_by_their_names(shard_folder: Path, ending: str, store: str) -> None:
+    """Not left out: what would be opened is less data than lies there, and nothing would say so."""
+    names = [f"train-003.{ending}", f"train-004.{ending}"]
+    for name in names:
+        (shard_folder / name).write_bytes(b"\x1f\x8b")
+    folder = str(shard_folder)
+    if store == "memory":
+        folder = f"memory://compressed-{ending.replace('.', '-')}"
+        for path in shard_folder.iterdir():
+            fsspec.filesystem("memory").pipe(f"{folder}/{path.name}", path.read_bytes())
+    with pytest.raises(ConfigError, match=rf"with the compressed shard .*/{names[0]} \(and 1 more\), expected plain \.tar"):
+        expand_shards(folder)
+    assert _names(expand_shards(f"{folder}/train-*.tar")) == ALL  # a pattern names what it names
+
+
+def test_a_link_to_a_compressed_shard_that_is_not_there_is_refused_too(shard_folder: Path) -> None:
+    (shard_folder / "train-003.tar.gz").symlink_to("/nowhere/train-003.tar.gz")
+    with pytest.raises(ConfigError, match=r"with the compressed shard .*/train-003\.tar\.gz, expected"):
+        expand_shards(str(shard_folder))
+
+
+def test_a_shard_is_one_in_whatever_case_and_what_is_hidden_is_none(shard_folder: Path) -> None:
+    (shard_folder / "train-001.tar").rename(shard_folder / "train-001.TAR")
+    for name in ("._train-000.tar", ".old.tar.gz", ".tar"):  # the first is what macOS leaves on a foreign disk
+        (shard_folder / name).write_bytes(b"\0\5\x16\7")
+    (shard_folder / ".gone.tar").symlink_to("/nowhere")
+    (shard_folder / "notes.txt.gz").write_bytes(b"")
+    assert _names(expand_shards(str(shard_folder))) == ["train-000.tar", "train-001.TAR", "train-002.tar"]
+    assert open_data(str(shard_folder)).num_samples == 12
