@@ -1,6 +1,7 @@
 """Where shards are: the arithmetic of their URLs, and asking a store about many of them at once."""
 
 import logging
+import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -16,21 +17,22 @@ _log = logging.getLogger(__name__)
 
 def is_web(url: str) -> bool:
     """Whether a URL is a web server's: these cannot be listed, and may have a query."""
-    return url.startswith(("http://", "https://"))
+    return url.lower().startswith(("http://", "https://"))
 
 
 def base_name(url: str) -> str:
-    """The last part of a URL, without the query of a web server's."""
-    return _path(url).rpartition("/")[2]
+    """The last part of a URL, without the query of a web server's: its ending tells what the file is."""
+    return path_of(url).rpartition("/")[2]
 
 
 def folder_of(url: str) -> str:
     """A URL without its last part, and without the query of a web server's."""
-    return _path(url).rpartition("/")[0]
+    return path_of(url).rpartition("/")[0]
 
 
-def _path(url: str) -> str:
-    return url.partition("?")[0] if is_web(url) else url  # other stores have names with question marks
+def path_of(url: str) -> str:
+    """A URL without the query and the fragment of a web server's."""
+    return re.split("[?#]", url, maxsplit=1)[0] if is_web(url) else url  # other stores have names with such marks
 
 
 def is_shard(url: str) -> bool:
