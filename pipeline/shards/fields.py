@@ -116,7 +116,8 @@ def decode_label(sample: RawSample) -> int:
     label = _json_label(sample)
     if label is None:
         raise ConfigError(
-            f"sample {sample.key!r} has no label: got {_fields(sample)}, expected 'cls', or 'json' with a 'label', in {sample.uri}"
+            f"sample {sample.key!r} has no label: got {_fields(sample)}, expected 'cls', or 'json' with a 'label', "
+            f"in {sample.uri}"
         )
     if not isinstance(label, int) or isinstance(label, bool) or label < 0:
         raise CorruptDataError(

@@ -17,7 +17,7 @@ _log = logging.getLogger(__name__)
 
 def is_web(url: str) -> bool:
     """Whether a URL is a web server's: these cannot be listed, and may have a query."""
-    return url.lower().startswith(("http://", "https://"))
+    return url[:8].lower().startswith(("http://", "https://"))
 
 
 def base_name(url: str) -> str:

@@ -119,7 +119,7 @@ def _pieces(spec: str, asked: str) -> list[str]:
 def _matches(piece: str, asked: str, folder: str) -> list[str]:
     """The URL that a name is, or those that a pattern matches; what it is relative to is no part of the pattern."""
     url = _placed(piece, folder)
-    if not _GLOB.search(path_of(piece)) or storage.exists(url):  # a name may have brackets in it, too
+    if not _GLOB.search(path_of(url) if is_web(url) else piece) or storage.exists(url):  # a name may have brackets in it, too
         return [url]
     head, _, tail = piece.rpartition("/")
     if head and storage.is_local(url) and storage.is_folder(_placed(head, folder)):

@@ -110,9 +110,7 @@ class HttpClient:
         user = parse_url(url).auth
         headers = {"Accept-Encoding": "identity"} | headers
         headers |= make_headers(basic_auth=unquote(user)) if user else {}
-        redirects = Retry(
-            total=None, connect=0, read=0, status=0, other=0, redirect=_MOST_REDIRECTS, raise_on_redirect=False
-        )
+        redirects = Retry(total=None, connect=0, read=0, status=0, other=0, redirect=_MOST_REDIRECTS, raise_on_redirect=False)
         has_body = method != "HEAD"  # else it is read at once, empty as it is, which frees the connection
         raw = self._connections().request(method, url, headers=headers, preload_content=not has_body, retries=redirects)
         found = {name.lower(): value for name, value in raw.headers.items()}

@@ -31,7 +31,8 @@ def test_no_image_and_two_images_are_named() -> None:
     with pytest.raises(ConfigError, match=r"'cat/01' has the fields cls, txt, expected an image .* in s\.tar"):
         image_field(_sample(cls=b"1", txt=b"x"))
     with pytest.raises(
-        ConfigError, match=r"'cat/01' has 2 images, left\.png, right\.png, expected one, or to be told which \(image_field; .*--stream\.image-field\)"
+        ConfigError,
+        match=r"'cat/01' has 2 images, left\.png, right\.png, expected one, or to be told which \(image_field; .*image-field\)",
     ):
         image_field(_sample(left__png=b"1", right__png=b"x"))
     assert image_field(_sample(left__png=b"1", right__png=b"x"), "right.png") == "right.png"
@@ -49,7 +50,9 @@ def test_compressed_fields_are_named_as_what_is_not_read() -> None:
 
 
 def test_a_sample_without_an_image_is_told_the_flag_that_names_one() -> None:
-    with pytest.raises(ConfigError, match=r"to be told which field is one \(image_field; when training, --stream\.image-field\)"):
+    with pytest.raises(
+        ConfigError, match=r"to be told which field is one \(image_field; when training, --stream\.image-field\)"
+    ):
         image_field(_sample(tga=b"x"))
 
 

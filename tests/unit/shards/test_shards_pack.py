@@ -184,9 +184,7 @@ def test_the_folder_of_another_data_set_is_refused_unharmed(
 
 
 @pytest.mark.parametrize("name", ["train-7.tar", "train-7.TAR", "train-7.tgz"])
-def test_a_folder_with_foreign_shards_is_refused_before_anything_is_written(
-    pictures: Path, tmp_path: Path, name: str
-) -> None:
+def test_a_folder_with_foreign_shards_is_refused_before_anything_is_written(pictures: Path, tmp_path: Path, name: str) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "._shard-000000.tar").write_bytes(b"x")  # hidden, and no shard
     (tmp_path / "out" / name).write_bytes(b"x")

@@ -249,7 +249,9 @@ def test_a_shard_is_one_in_whatever_case_and_what_is_hidden_is_none(shard_folder
     ],
 )
 def test_shards_joined_by_colons_are_refused_by_what_to_write_instead(spec: str) -> None:
-    with pytest.raises(ConfigError, match=r"got '.*', several shards joined by '::'; expected braces, a folder or a \.txt list"):
+    with pytest.raises(
+        ConfigError, match=r"got '.*', several shards joined by '::'; expected braces, a folder or a \.txt list"
+    ):
         expand_shards(spec)
 
 

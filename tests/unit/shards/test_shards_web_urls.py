@@ -30,7 +30,7 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
     def do_GET(self) -> None:
-        path, _, query = self.path.partition("?")
+        path, _, _ = self.path.partition("?")
         data = self.server.shard
         if path == "/signed.json":
             shard = {"url": f"{self.server.url}/t.tar?sig=b%2Fc", "nsamples": 7, "filesize": len(data)}

@@ -98,7 +98,7 @@ def test_without_a_list_damage_is_refused(index: ShardIndex) -> None:
 def test_what_is_refused_names_its_sample_once(index: ShardIndex) -> None:
     rows = RowMaker(index, make_order(index, CONFIG, seed=5), IMAGE, None)
     out = np.empty((8, 8, 1), np.uint8)
-    for raw in read_samples(index, 0, 0, index.shards[0].num_samples):
+    for raw in (raw for number, shard in enumerate(index.shards) for raw in read_samples(index, number, 0, shard.num_samples)):
         if int(raw.key) in DAMAGED:
             with pytest.raises(CorruptDataError, match=rf"^sample '{raw.key}'") as caught:
                 rows.fill(raw, 0, int(raw.key), CENTER, out)
