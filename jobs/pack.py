@@ -43,12 +43,13 @@ def main() -> int:
             shard_size=command.shard_size,
             progress=lambda done, total: reporter.update(ProgressPoint(done=done, total=total)),
         )
+    kinds = f" ({source.ignored_kinds})" if source.ignored else ""
     say_table(
         "Packed",
         [
             ("images", f"{index.num_samples:,} in {len(index.shards):,} shards, {index.size_bytes:,} bytes"),
             ("classes", ", ".join(index.meta.class_names) or "none"),
-            ("files passed over", f"{len(source.ignored):,}"),
+            ("files passed over", f"{len(source.ignored):,}{kinds}"),
             ("data", output),
         ],
     )

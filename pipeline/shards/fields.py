@@ -8,7 +8,9 @@ import xxhash
 
 from pipeline.errors import ConfigError, CorruptDataError
 
-IMAGE_SUFFIXES = ("png", "jpg", "jpeg", "webp", "ppm", "pgm", "bmp", "tif", "tiff", "gif", "avif", "jp2")
+_COMMON_SUFFIXES = ("png", "jpg", "jpeg", "webp", "ppm", "pgm", "bmp", "tif", "tiff", "gif", "avif", "jp2")
+_RARE_SUFFIXES = ("pbm", "pnm", "jpe", "jfif", "apng", "j2k", "j2c", "jpc", "jpf", "jpx")  # of the same formats
+IMAGE_SUFFIXES = (*_COMMON_SUFFIXES, *_RARE_SUFFIXES)
 """Last parts of field names that hold images, the preferred first."""
 
 
@@ -62,9 +64,7 @@ def image_field(sample: RawSample, wanted: str = "") -> str:
     """
     if wanted:
         if wanted not in sample.fields:
-            raise ConfigError(
-                f"sample {sample.key!r} has the fields {_listed(sample.fields)}, expected {wanted!r}, in {sample.uri}"
-            )
+            raise ConfigError(f"{_has(sample)}, expected {wanted!r} (image_field), in {sample.uri}")
         return wanted
     for suffix in IMAGE_SUFFIXES:
         if suffix in sample.fields:
@@ -73,13 +73,14 @@ def image_field(sample: RawSample, wanted: str = "") -> str:
         matches = [name for name in sample.fields if name.endswith("." + suffix)]
         if len(matches) > 1:
             raise ConfigError(
-                f"sample {sample.key!r} has {len(matches)} images, {_listed(matches)}, expected one, or to be told which "
-                f"(image field), in {sample.uri}"
+                f"sample {sample.key!r} has {len(matches)} images, {', '.join(matches)}, expected one, or to be told which "
+                f"(image_field; when training, --stream.image-field), in {sample.uri}"
             )
         if matches:
             return matches[0]
     raise ConfigError(
-        f"sample {sample.key!r} has the fields {_listed(sample.fields)}, expected an image such as png or jpg, in {sample.uri}"
+        f"{_has(sample)}, expected an image such as png or jpg, or to be told which field is one (image_field; when training, "
+        f"--stream.image-field), in {sample.uri}"
     )
 
 
@@ -115,8 +116,8 @@ def decode_label(sample: RawSample) -> int:
     label = _json_label(sample)
     if label is None:
         raise ConfigError(
-            f"sample {sample.key!r} has no label: got the fields {_listed(sample.fields)}, expected 'cls', or 'json' with a "
-            f"'label', in {sample.uri}"
+            f"sample {sample.key!r} has no label: got {_fields(sample)}, expected 'cls', or 'json' with a 'label', "
+            f"in {sample.uri}"
         )
     if not isinstance(label, int) or isinstance(label, bool) or label < 0:
         raise CorruptDataError(
@@ -135,5 +136,12 @@ def _json_label(sample: RawSample) -> object:
     return content.get("label") if isinstance(content, dict) else None
 
 
-def _listed(names: Mapping[str, memoryview] | list[str]) -> str:
-    return ", ".join(names)
+def _has(sample: RawSample) -> str:
+    return f"sample {sample.key!r} has {_fields(sample)}"
+
+
+def _fields(sample: RawSample) -> str:
+    """Those that it has, and which of them webdataset would unpack before it looks what they are."""
+    packed = [name for name in sample.fields if name.endswith(".gz")]
+    note = f" (compressed fields, here {', '.join(packed)}, are not read)" if packed else ""
+    return f"the fields {', '.join(sample.fields)}{note}"

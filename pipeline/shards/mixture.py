@@ -11,7 +11,7 @@ from pipeline import storage
 from pipeline.errors import ConfigError, CorruptDataError
 from pipeline.shards.index import DatasetMeta, MixedSource, ShardIndex
 from pipeline.shards.offsets import JoinedOffsets
-from pipeline.shards.places import folder_of, resolve
+from pipeline.shards.places import base_name, folder_of, resolve
 from pipeline.shards.rereading import reread
 
 MAX_WEIGHT_SUM = 10**9
@@ -25,7 +25,7 @@ def is_mixture(url: str) -> bool:
     Raises:
         StorageError: The store could not be asked.
     """
-    if not url.endswith(".json") or not storage.exists(url) or storage.is_folder(url):
+    if not base_name(url).endswith(".json") or not storage.exists(url) or storage.is_folder(url):
         return False
     try:
         content = _content(url)

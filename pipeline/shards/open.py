@@ -39,7 +39,7 @@ def open_data(spec: str, *, progress: Progress | None = None) -> ShardIndex:
         parts = [(name, weight, open_data(data, progress=progress)) for name, data, weight in named]
         return mixed(parts, name=base_name(url))
     urls = expand_shards(spec)
-    if url.endswith(".json"):
+    if base_name(url).endswith(".json"):
         return _checked(load_index(url), url)
     folder = folder_of(urls[0])
     if any(folder_of(shard) != folder for shard in urls):

@@ -17,7 +17,7 @@ from pipeline.shards.digests import DIGESTS_NAME, digest_samples
 from pipeline.shards.index import DatasetMeta, Progress, ShardIndex, ShardInfo
 from pipeline.shards.index_file import INDEX_NAME, PACKING_NAME, SIDECAR_NAME, encode_index
 from pipeline.shards.offsets import MemoryOffsets
-from pipeline.shards.places import base_name, look_up
+from pipeline.shards.places import base_name, is_compressed_tar, is_shard, look_up
 from pipeline.shards.scan import scan_members
 from pipeline.shards.source import ImageSource, SourceImage
 from pipeline.shards.tar_walk import walk_tar
@@ -118,10 +118,11 @@ def encode_shard(samples: list[tuple[str, SourceImage]]) -> bytes:
 
 
 def _refuse_foreign(folder: str, num_shards: int) -> None:
-    # A shard that this data set does not have would later be read as part of it.
+    # A shard that this data set does not have would later be read as part of it, and a compressed one have it refused.
     ours = {shard_name(number) for number in range(num_shards)}
     for entry in storage.list_objects(folder):
-        if entry.url.endswith(".tar") and base_name(entry.url) not in ours:
+        is_data = is_shard(entry.url) or is_compressed_tar(entry.url)
+        if is_data and base_name(entry.url) not in ours:
             raise ResumeMismatch(
                 f"got an output folder with the foreign shard {entry.url}, expected an empty one or the same data set"
             )

@@ -1,6 +1,7 @@
 """Where shards are: the arithmetic of their URLs, and asking a store about many of them at once."""
 
 import logging
+import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -9,26 +10,49 @@ from pipeline.errors import ConfigError, PermanentStorageError, PermissionDenied
 from pipeline.storage import ObjectInfo
 
 _THREADS = 16
+_COMPRESSED = ("gz", "bz2", "xz", "zst", "lz4", "lzma", "z", "br")
+_COMPRESSED_TARS = (".tgz", ".tbz", ".tbz2", ".txz", ".tzst", *(f".tar.{kind}" for kind in _COMPRESSED))
 _log = logging.getLogger(__name__)
 
 
 def is_web(url: str) -> bool:
     """Whether a URL is a web server's: these cannot be listed, and may have a query."""
-    return url.startswith(("http://", "https://"))
+    return url[:8].lower().startswith(("http://", "https://"))
 
 
 def base_name(url: str) -> str:
-    """The last part of a URL, without the query of a web server's."""
-    return _path(url).rpartition("/")[2]
+    """The last part of a URL, without the query of a web server's: its ending tells what the file is."""
+    return path_of(url).rpartition("/")[2]
 
 
 def folder_of(url: str) -> str:
     """A URL without its last part, and without the query of a web server's."""
-    return _path(url).rpartition("/")[0]
+    return path_of(url).rpartition("/")[0]
 
 
-def _path(url: str) -> str:
-    return url.partition("?")[0] if is_web(url) else url  # other stores have names with question marks
+def path_of(url: str) -> str:
+    """A URL without the query and the fragment of a web server's."""
+    return re.split("[?#]", url, maxsplit=1)[0] if is_web(url) else url  # other stores have names with such marks
+
+
+def is_shard(url: str) -> bool:
+    """Whether a file that lies in a folder is a shard by its name, in whatever case.
+
+    Hidden ones are none: macOS leaves a `._train-000.tar` beside every `train-000.tar` that it copies to a foreign disk.
+    """
+    base = base_name(url)
+    return base.lower().endswith(".tar") and not base.startswith(".")
+
+
+def is_compressed_tar(url: str) -> bool:
+    """Whether a file that lies in a folder is, by its name, a tar that was compressed; hidden ones are none of the data set."""
+    base = base_name(url)
+    return base.lower().endswith(_COMPRESSED_TARS) and not base.startswith(".")
+
+
+def is_compressed(url: str) -> bool:
+    """Whether a file that was named as a shard is compressed by its name."""
+    return base_name(url).lower().endswith((*_COMPRESSED_TARS, *(f".{kind}" for kind in _COMPRESSED)))
 
 
 def resolve(folder: str, name: str) -> str:

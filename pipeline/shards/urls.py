@@ -9,12 +9,27 @@ import braceexpand
 from pipeline import storage
 from pipeline.errors import ConfigError
 from pipeline.shards.index_file import INDEX_NAME, PACKING_NAME, load_index
-from pipeline.shards.places import base_name, folder_of, is_web, look_up, refuse_dangling, resolve
+from pipeline.shards.places import (
+    base_name,
+    folder_of,
+    is_compressed,
+    is_compressed_tar,
+    is_shard,
+    is_web,
+    look_up,
+    path_of,
+    refuse_dangling,
+    resolve,
+)
 
-_COMPRESSED = (".tgz", ".gz", ".bz2", ".xz", ".zst")
 _GLOB = re.compile(r"[*?\[]")
 _MOST_LISTS = 8
 """How deep lists may lie within lists."""
+_STORE = re.compile(r"(?:(?:s3a?|gcs|gs|az|abfss?|hf|memory|file|local)://|[^:]*[./])", re.IGNORECASE)
+"""How a URL begins that holds no other one: fsspec chains only archives and caches, such as `zip://a.tar::URL`."""
+_JOINT = re.compile(r"::\w+://")
+"""Between two URLs of web servers, whose addresses and names may have colons."""
+_VARIABLE = re.compile(r"\$\{\w+\}")
 _FORMS = "expected a .tar, a pattern with {000..010} or *, a folder, a .txt list or an index .json"
 
 
@@ -23,21 +38,22 @@ def expand_shards(spec: str) -> list[str]:
 
     Args:
         spec: One of: a pattern with braces (`train-{000000..000010}.tar`, `{a,b}.tar`), a glob (`train-*.tar`), a folder
-            (every `.tar` in it), a `.txt` file of such URLs (one a line, `#` begins a comment, relative ones relative to
-            the file), a `wids` index, or one `.tar`. Local paths or any URL that `pipeline.storage` reads.
+            (every `.tar` in it, in whatever case, that is not hidden), a `.txt` file of such URLs (one a line, `#` begins a
+            comment, relative ones relative to the file), a `wids` index, or one `.tar`. Local paths or any URL that
+            `pipeline.storage` reads.
 
     Returns:
         At least one absolute URL, none twice.
 
     Raises:
         ConfigError: A path is missing, a pattern matches nothing, a folder has no shards or is still being packed, a shard
-            is compressed or a link to what is not there, or one is named twice.
+            is compressed (also one that merely lies in the folder) or a link to what is not there, or one is named twice.
         CorruptDataError: The index file is damaged.
         StorageError: The store could not be asked.
     """
     urls = _expand(spec, spec)
     for url in urls:
-        if base_name(url).lower().endswith(_COMPRESSED):
+        if is_compressed(url):
             raise ConfigError(f"got the compressed shard {url}, expected a plain .tar: ranges of it are read")
     if len(set(urls)) != len(urls):
         twice = next(url for url in urls if urls.count(url) > 1)
@@ -47,13 +63,14 @@ def expand_shards(spec: str) -> list[str]:
 
 def _expand(spec: str, asked: str, folder: str = "", lists: tuple[str, ...] = ()) -> list[str]:
     url = _placed(spec, folder)
+    _refuse_foreign(spec, asked, url)
     try:
         is_web_folder = is_web(url) and urlsplit(spec).path[-1:] in ("", "/")
     except ValueError as error:
         raise ConfigError(f"got {asked!r}, which is no URL: {error}") from None
-    if spec.endswith(".txt") and storage.exists(url):
+    if base_name(url).endswith(".txt") and storage.exists(url):
         return _expand_list(url, lists)
-    if spec.endswith(".json") and storage.exists(url):
+    if base_name(url).endswith(".json") and storage.exists(url):
         return [shard.url for shard in load_index(url).shards]
     if is_web_folder:
         raise ConfigError(f"got {asked!r}, a folder of a web server, which has no listing; name its shards or its {INDEX_NAME}")
@@ -69,8 +86,26 @@ def _expand(spec: str, asked: str, folder: str = "", lists: tuple[str, ...] = ()
     missing = [url for url, entry in zip(urls, look_up(urls), strict=True) if entry is None]
     if missing:
         more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
-        raise ConfigError(f"got {asked!r}, but there is no {missing[0]}{more}; {_FORMS}")
+        note = "; variables are not expanded" if "$" in spec else ""
+        raise ConfigError(f"got {asked!r}, but there is no {missing[0]}{more}; {_FORMS}{note}")
     return urls
+
+
+def _refuse_foreign(spec: str, asked: str, url: str) -> None:
+    """Refuses by its reason what webdataset takes and this reader does not, where no file is named so."""
+    if not (problem := _foreign(spec)) or (storage.is_local(url) and storage.exists(url)):
+        return
+    raise ConfigError(f"got {asked!r}, {problem}")
+
+
+def _foreign(spec: str) -> str:
+    if spec.startswith("pipe:"):
+        return f"a command, and none is run; {_FORMS}"
+    if _JOINT.search(spec) if is_web(spec) else "::" in spec and _STORE.match(spec):
+        return "several shards joined by '::'; expected braces, a folder or a .txt list of them"
+    if variable := _VARIABLE.search(spec):
+        return f"where {variable[0]} is not expanded; expected what it stands for"
+    return ""
 
 
 def _pieces(spec: str, asked: str) -> list[str]:
@@ -84,7 +119,7 @@ def _pieces(spec: str, asked: str) -> list[str]:
 def _matches(piece: str, asked: str, folder: str) -> list[str]:
     """The URL that a name is, or those that a pattern matches; what it is relative to is no part of the pattern."""
     url = _placed(piece, folder)
-    if not _GLOB.search(piece) or storage.exists(url):  # a name may have brackets in it, too
+    if not _GLOB.search(path_of(url) if is_web(url) else piece) or storage.exists(url):  # a name may have brackets in it, too
         return [url]
     head, _, tail = piece.rpartition("/")
     if head and storage.is_local(url) and storage.is_folder(_placed(head, folder)):
@@ -103,11 +138,18 @@ def _placed(name: str, folder: str) -> str:
 
 def _folder(url: str) -> list[str]:
     names = [entry.url for entry in storage.list_objects(url)]
-    refuse_dangling(url, [link for link in storage.dangling_links(url) if link.endswith(".tar")])
+    links = storage.dangling_links(url)
+    refuse_dangling(url, [link for link in links if is_shard(link)])
     bases = {base_name(name) for name in names}
     if PACKING_NAME in bases and INDEX_NAME not in bases:
         raise unfinished(url)
-    shards = [name for name in names if name.endswith(".tar")]
+    if compressed := [name for name in (*names, *links) if is_compressed_tar(name)]:
+        more = f" (and {len(compressed) - 1} more)" if len(compressed) > 1 else ""
+        raise ConfigError(
+            f"got the folder {url} with the compressed shard {compressed[0]}{more}, expected plain .tar files: ranges of them "
+            "are read; unpack it, move it elsewhere, or name the shards by a pattern"
+        )
+    shards = [name for name in names if is_shard(name)]
     if not shards:
         raise ConfigError(f"got the folder {url} with {len(names)} files and no .tar among them; {_FORMS}")
     return shards

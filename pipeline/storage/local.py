@@ -6,22 +6,18 @@ A writer that is killed leaves at most a file named `.<name>.<16 hex digits>.par
 import errno
 import glob as glob_module
 import os
-import re
-import secrets
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.errors import PermanentStorageError
 from pipeline.storage.faults import short_range
 from pipeline.storage.info import ObjectInfo
+from pipeline.storage.local_walk import NO_SUCH_NAME_ERRNO, aside_name, is_partial, walk
 from pipeline.storage.ranges import OpenRange
 
-_PARTIAL_NAME = re.compile(r"\.[^/]+\.[0-9a-f]{16}\.partial")
 _CALL_BYTES = 2**20
 """Bytes of one read or write: one of 12 MB can cost twice (read) or six times (write) the CPU of twelve of 1 MB (ext4, Linux
 6.18)."""
-_NO_SUCH_NAME_ERRNO = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG})
 _NO_LINKS_ERRNO = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS})
 
 
@@ -49,16 +45,16 @@ class LocalStore:
 
     def list_objects(self, path: str, recursive: bool) -> list[ObjectInfo]:
         """Files in the folder, in no order; none if there is no such folder."""
-        return [_object_info(entry.path, stat) for entry, stat in _walk(path, recursive) if stat is not None]
+        return [_object_info(entry.path, stat) for entry, stat in walk(path, recursive) if stat is not None]
 
     def dangling_links(self, path: str, recursive: bool) -> list[str]:
         """Links in the folder to what is not there, in no order."""
-        found = _walk(path, recursive, links_only=True)
+        found = walk(path, recursive, links_only=True)
         return [entry.path for entry, stat in found if stat is None and os.path.islink(entry.path)]  # noqa: PTH114
 
     def glob(self, pattern: str) -> list[str]:
         """Files and folders that match; `**` crosses folders."""
-        return [path for path in glob_module.glob(pattern, recursive=True) if not _is_partial(os.path.basename(path))]  # noqa: PTH119, PTH207
+        return [path for path in glob_module.glob(pattern, recursive=True) if not is_partial(os.path.basename(path))]  # noqa: PTH119, PTH207
 
     def read_bytes(self, path: str) -> bytes:
         """The whole file."""
@@ -104,7 +100,7 @@ class LocalStore:
         """Remove what killed writers left in the folder; returns how many files that were."""
         left: list[str] = []
         for at, folders, names in os.walk(path):
-            left += [os.path.join(at, name) for name in names if _is_partial(name)]  # noqa: PTH118
+            left += [os.path.join(at, name) for name in names if is_partial(name)]  # noqa: PTH118
             if not recursive:
                 folders.clear()  # which is how a walk is told not to go on below
         for file in left:
@@ -154,18 +150,9 @@ def _stat_or_none(path: str) -> os.stat_result | None:
     try:
         return os.stat(path)  # noqa: PTH116
     except OSError as error:
-        if error.errno in _NO_SUCH_NAME_ERRNO:
+        if error.errno in NO_SUCH_NAME_ERRNO:
             return None
         raise
-
-
-def aside_name(name: str) -> str:
-    """Returns a new name for what is written aside before it becomes `name`; no listing shows it."""
-    return f".{name}.{secrets.token_hex(8)}.partial"
-
-
-def _is_partial(name: str) -> bool:
-    return _PARTIAL_NAME.fullmatch(name) is not None
 
 
 def _version(stat: os.stat_result) -> str:
@@ -174,35 +161,6 @@ def _version(stat: os.stat_result) -> str:
 
 def _object_info(path: str, stat: os.stat_result) -> ObjectInfo:
     return ObjectInfo(url=path, size=stat.st_size, version=_version(stat))
-
-
-def _walk(path: str, recursive: bool, links_only: bool = False) -> Iterator[tuple[os.DirEntry[str], os.stat_result | None]]:
-    """Every visible file (or link to one) of the folder, and below it; None for one that is not there.
-
-    Such a file was removed since the folder was read, or a link leads to nothing. A listing leaves out both: it tells what
-    can be read, and a stray link beside checkpoints or samples, which their own lists name, must not stop a run. Where a
-    file that is left out means data lost without a word, the caller asks for the dangling links as well.
-    """
-    try:
-        entries = list(os.scandir(path))
-    except OSError as error:
-        if error.errno in _NO_SUCH_NAME_ERRNO:
-            return
-        raise
-    for entry in entries:
-        if _is_partial(entry.name):
-            continue
-        if entry.is_dir():
-            if recursive:
-                yield from _walk(entry.path, recursive, links_only)
-            continue
-        if links_only and not entry.is_symlink():
-            continue
-        try:
-            stat = entry.stat()
-        except FileNotFoundError:
-            stat = None
-        yield entry, stat
 
 
 def _write_aside(path: str, data: bytes | bytearray | memoryview) -> str:

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from pipeline.storage.local_walk import leads_to_folder
 from pipeline.storage.objects import exists
 from pipeline.storage.retry import retrying
 from pipeline.storage.urls import absolute_url, is_local
@@ -60,7 +61,7 @@ def _no_objects(folder: Path) -> dict[str, str]:
     if not folder.is_dir():
         return found
     for entry in os.scandir(folder):
-        if entry.is_dir():
+        if leads_to_folder(entry):
             found[entry.name] = "a folder"
         elif entry.is_symlink() and not Path(entry.path).exists():
             found[entry.name] = "a link that leads nowhere"

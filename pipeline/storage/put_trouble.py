@@ -3,7 +3,7 @@
 import errno
 import os
 
-from pipeline.storage.local import aside_name
+from pipeline.storage.local_walk import aside_name
 from pipeline.storage.remote import WRITABLE_SCHEMES
 from pipeline.storage.urls import absolute_url, is_local, scheme_of
 

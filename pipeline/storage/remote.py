@@ -9,11 +9,12 @@ from fsspec.core import url_to_fs
 
 from pipeline.errors import ConfigError, PermanentStorageError
 from pipeline.storage.faults import is_missing, is_name_taken, short_range
+from pipeline.storage.http_client import HttpClient
 from pipeline.storage.info import ObjectInfo
 from pipeline.storage.ranges import SLOWEST_BYTES_PER_S, OpenRange
 from pipeline.storage.s3_session import timely_session
 from pipeline.storage.urls import scheme_of
-from pipeline.storage.web_ranges import HttpClient, S3Client
+from pipeline.storage.web_ranges import S3Client
 
 _CONNECT_TIMEOUT_S = 10
 _READ_TIMEOUT_S = 60
@@ -150,6 +151,9 @@ class RemoteStore:
             fs.rm(path, recursive=True)
 
     def _entry(self, url: str) -> dict[str, Any]:
+        if scheme_of(url) in _HTTP_SCHEMES:  # by the client that reads: fsspec's would ask for a URL of another spelling
+            size, found = _HTTP.look(url)
+            return {**found, "type": "file", "size": size}
         fs, path = _open(url)
         return fs.info(path)
 

@@ -68,6 +68,11 @@ class _WatchedAnswer(http.client.HTTPResponse):
         super().begin()
         self._socket.begin()
 
+    def _read_status(self) -> tuple[str, int, str]:
+        """As http.client's, which takes only 100 for what it is: a word before the answer, such as 103 (Early Hints)."""
+        version, status, reason = super()._read_status()  # pyright: ignore[reportAttributeAccessIssue] (typeshed leaves it out)
+        return version, http.client.CONTINUE if 101 < status < 200 else status, reason
+
 
 def watched(pools: Mapping[str, Any]) -> dict[str, Any]:
     """The same classes of urllib3's connection pools, with connections whose answers must not stall.

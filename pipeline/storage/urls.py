@@ -5,7 +5,8 @@ import re
 
 from pipeline.errors import ConfigError
 
-_LOCAL_SCHEME = re.compile(r"^(?:file|local)://")
+_LOCAL_SCHEME = re.compile(r"^(?:file|local)://", re.IGNORECASE)
+_SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*(?=://)")  # the only one, and not the first of a chain
 
 
 def is_local(url: str) -> bool:
@@ -16,7 +17,8 @@ def is_local(url: str) -> bool:
 def absolute_url(url: str) -> str:
     """The one spelling of `url` that does not depend on the working directory.
 
-    Local paths become absolute plain paths with `~` expanded; other URLs stay as they are, without trailing slashes.
+    Local paths become absolute plain paths with `~` expanded; other URLs stay as they are, without trailing slashes (but for
+    those of a query, which may be signed) and with their scheme in lower case.
 
     Raises:
         ConfigError: `url` is empty, or has a NUL byte, which no store takes.
@@ -27,6 +29,9 @@ def absolute_url(url: str) -> str:
         raise ConfigError(f"got {url!r}, expected a path or a URL")
     if is_local(url):
         return os.path.abspath(os.path.expanduser(_LOCAL_SCHEME.sub("", url)))  # noqa: PTH100, PTH111 (text in, text out)
+    url = _SCHEME.sub(lambda scheme: scheme[0].lower(), url)
+    if url.startswith(("http://", "https://")) and "?" in url:
+        return url
     scheme, separator, rest = url.partition("://")
     return f"{scheme}{separator}{rest.rstrip('/')}"
 

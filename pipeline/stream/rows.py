@@ -115,7 +115,9 @@ class RowMaker:
 
     def _record(self, raw: RawSample, number: int, reason: str) -> None:
         if self._on_corrupt is None:
-            raise CorruptDataError(f"sample {raw.key!r}: {reason}", raw.uri, raw.offset)
+            named = f"sample {raw.key!r}"
+            problem = reason if reason.startswith(named) else f"{named}: {reason}"
+            raise CorruptDataError(problem, raw.uri, raw.offset)
         if number not in self._reported:
             self._on_corrupt(CorruptSample(uri=raw.uri, offset=raw.offset, key=raw.key, reason=" ".join(reason.split())))
             self._reported.add(number)

@@ -10,7 +10,7 @@ from flaky import FlakyServer
 
 from pipeline import storage
 from pipeline.errors import PermanentStorageError, TransientStorageError
-from pipeline.storage import ranges, remote, retry, stalls, web_ranges
+from pipeline.storage import http_client, ranges, remote, retry, stalls, web_ranges
 from pipeline.storage.pace import Paces
 
 SIZE = 3_000_000
@@ -46,7 +46,7 @@ def less_hurry(monkeypatch: pytest.MonkeyPatch, in_a_hurry: None) -> None:
 
 
 def give_up_after(monkeypatch: pytest.MonkeyPatch, silence_s: float, stall_s: float) -> None:
-    monkeypatch.setattr(remote, "_HTTP", web_ranges.HttpClient(silence_s, silence_s))
+    monkeypatch.setattr(remote, "_HTTP", http_client.HttpClient(silence_s, silence_s))
     monkeypatch.setattr(remote, "_S3", web_ranges.S3Client(silence_s, silence_s))
     monkeypatch.setattr(stalls, "STALL_S", stall_s)
 

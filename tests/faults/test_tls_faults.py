@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from pipeline import storage
 from pipeline.errors import PermanentStorageError, TransientStorageError
-from pipeline.storage import ranges, remote, retry, web_ranges
+from pipeline.storage import http_client, ranges, remote, retry, web_ranges
 from pipeline.storage.pace import Paces
 
 DATA = random.Random(0).randbytes(1_000_000)
@@ -126,7 +126,7 @@ def line(certificate: Path) -> Iterator[Line]:
 @pytest.fixture(params=["s3", "https"])
 def url(request: pytest.FixtureRequest, line: Line, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The object, through each client; neither has met this server before."""
-    monkeypatch.setattr(remote, "_HTTP", web_ranges.HttpClient(5.0, 5.0))
+    monkeypatch.setattr(remote, "_HTTP", http_client.HttpClient(5.0, 5.0))
     monkeypatch.setattr(remote, "_S3", web_ranges.S3Client(5.0, 5.0))
     names = {"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s", "AWS_DEFAULT_REGION": "us-east-1"}
     for name, value in ({"AWS_ENDPOINT_URL": f"https://127.0.0.1:{line.port}"} | names).items():

@@ -17,6 +17,10 @@ def _sample(**fields: bytes) -> RawSample:
         (["seg__png", "jpg"], "jpg"),
         (["seg__png", "cls"], "seg.png"),
         (["a__webp", "a__jpg"], "a.jpg"),
+        (["pbm", "cls"], "pbm"),
+        (["pnm", "pbm"], "pbm"),
+        (["jfif"], "jfif"),
+        (["a__jpe", "b__jpg"], "b.jpg"),
     ],
 )
 def test_the_image_is_found(names: list[str], expected: str) -> None:
@@ -27,12 +31,29 @@ def test_no_image_and_two_images_are_named() -> None:
     with pytest.raises(ConfigError, match=r"'cat/01' has the fields cls, txt, expected an image .* in s\.tar"):
         image_field(_sample(cls=b"1", txt=b"x"))
     with pytest.raises(
-        ConfigError, match=r"'cat/01' has 2 images, left\.png, right\.png, expected one, or to be told which \(image field\)"
+        ConfigError,
+        match=r"'cat/01' has 2 images, left\.png, right\.png, expected one, or to be told which \(image_field; .*image-field\)",
     ):
         image_field(_sample(left__png=b"1", right__png=b"x"))
     assert image_field(_sample(left__png=b"1", right__png=b"x"), "right.png") == "right.png"
-    with pytest.raises(ConfigError, match=r"has the fields jpg, expected 'right\.png', in s\.tar"):
+    with pytest.raises(ConfigError, match=r"has the fields jpg, expected 'right\.png' \(image_field\), in s\.tar"):
         image_field(_sample(jpg=b"1"), "right.png")
+
+
+def test_compressed_fields_are_named_as_what_is_not_read() -> None:
+    note = r"has {}the fields png\.gz, cls\.gz \(compressed fields, here png\.gz, cls\.gz, are not read\), expected"
+    sample = _sample(png__gz=b"x", cls__gz=b"x")
+    with pytest.raises(ConfigError, match=note.format("")):
+        image_field(sample)
+    with pytest.raises(ConfigError, match=note.format("no label: got ")):
+        decode_label(sample)
+
+
+def test_a_sample_without_an_image_is_told_the_flag_that_names_one() -> None:
+    with pytest.raises(
+        ConfigError, match=r"to be told which field is one \(image_field; when training, --stream\.image-field\)"
+    ):
+        image_field(_sample(tga=b"x"))
 
 
 @pytest.mark.parametrize(

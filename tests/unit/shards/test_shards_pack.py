@@ -183,12 +183,14 @@ def test_the_folder_of_another_data_set_is_refused_unharmed(
     assert _files(out) == before
 
 
-def test_a_folder_with_foreign_shards_is_refused_before_anything_is_written(pictures: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["train-7.tar", "train-7.TAR", "train-7.tgz"])
+def test_a_folder_with_foreign_shards_is_refused_before_anything_is_written(pictures: Path, tmp_path: Path, name: str) -> None:
     (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "train-7.tar").write_bytes(b"x")
-    with pytest.raises(ResumeMismatch, match=r"foreign shard .*train-7\.tar"):
+    (tmp_path / "out" / "._shard-000000.tar").write_bytes(b"x")  # hidden, and no shard
+    (tmp_path / "out" / name).write_bytes(b"x")
+    with pytest.raises(ResumeMismatch, match=rf"foreign shard .*{name}"):
         pack(open_source(str(pictures)), f"{tmp_path}/out")
-    assert sorted(_files(tmp_path / "out")) == ["train-7.tar"]
+    assert sorted(_files(tmp_path / "out")) == ["._shard-000000.tar", name]
 
 
 def test_a_bad_image_leaves_nothing_that_looks_whole(pictures: Path, tmp_path: Path) -> None:

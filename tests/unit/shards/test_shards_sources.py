@@ -115,6 +115,35 @@ def test_class_folders_become_labels(pictures: Path) -> None:
     assert {image.shape for image in found.values()} == {(6, 5, 3)}
 
 
+def test_what_is_passed_over_is_told_by_its_endings(pictures: Path) -> None:
+    for name in ("1.HEIC", "2.heic", "LICENSE", "b.c/x.heic"):
+        (pictures / "cat" / name).write_bytes(b"x")
+    assert open_source(str(pictures)).ignored_kinds == ".heic 3, .txt 1, without ending 1"
+
+
+@pytest.mark.parametrize(
+    ("ending", "mode", "kind"),
+    [
+        ("pbm", "1", "PPM"),
+        ("pnm", "L", "PPM"),
+        ("PNM", "RGB", "PPM"),
+        ("jfif", "RGB", "JPEG"),
+        ("jpe", "L", "JPEG"),
+        ("apng", "RGB", "PNG"),
+        ("j2k", "RGB", "JPEG2000"),
+    ],
+)
+def test_rare_endings_of_known_formats_are_images(tmp_path: Path, ending: str, mode: str, kind: str) -> None:
+    picture = Image.fromarray(np.arange(0, 240, 5).astype(np.uint8).reshape(8, 6)).convert(mode)
+    picture.save(tmp_path / f"x.{ending}", kind)
+    found = _all(open_source(str(tmp_path)))[0]
+    channels = 3 if mode == "RGB" else 1
+    assert (found.shape, found.extension) == ((8, 6, channels), "jpg" if kind == "JPEG" else "png")
+    if kind != "JPEG":
+        expected = np.asarray(Image.open(tmp_path / f"x.{ending}").convert("RGB" if mode == "RGB" else "L"))
+        np.testing.assert_array_equal(decode_image(found.data, channels=channels).squeeze(), expected)
+
+
 def test_a_flat_folder_has_no_labels(pictures: Path) -> None:
     source = image_folder(f"{pictures}/dog/")
     assert source.class_names == ()

@@ -1,11 +1,12 @@
 import json
+import zipfile
 from pathlib import Path
 
 import fsspec
 import pytest
 
 from pipeline.errors import ConfigError, CorruptDataError
-from pipeline.shards import expand_shards
+from pipeline.shards import expand_shards, open_data
 
 
 def _names(urls: list[str]) -> list[str]:
@@ -202,3 +203,93 @@ def test_braces_are_expanded_before_another_store_is_asked() -> None:
     fsspec.filesystem("memory").pipe("/urls-braces/a.tar", b"")
     fsspec.filesystem("memory").pipe("/urls-braces/b.tar", b"")
     assert _names(expand_shards("{memory://urls-braces/a,memory://urls-braces/b}.tar")) == ["a.tar", "b.tar"]
+
+
+@pytest.mark.parametrize("ending", ["tgz", "TGZ", "tar.gz", "tar.zst", "Tar.Bz2", "tar.xz", "tar.lz4", "tbz2"])
+@pytest.mark.parametrize("store", ["local", "memory"])
+def test_a_folder_with_compressed_shards_is_refused_by_their_names(shard_folder: Path, ending: str, store: str) -> None:
+    """Not left out: what would be opened is less data than lies there, and nothing would say so."""
+    names = [f"train-003.{ending}", f"train-004.{ending}"]
+    for name in names:
+        (shard_folder / name).write_bytes(b"\x1f\x8b")
+    folder = str(shard_folder)
+    if store == "memory":
+        folder = f"memory://compressed-{ending.replace('.', '-')}"
+        for path in shard_folder.iterdir():
+            fsspec.filesystem("memory").pipe(f"{folder}/{path.name}", path.read_bytes())
+    with pytest.raises(ConfigError, match=rf"with the compressed shard .*/{names[0]} \(and 1 more\), expected plain \.tar"):
+        expand_shards(folder)
+    assert _names(expand_shards(f"{folder}/train-*.tar")) == ALL  # a pattern names what it names
+
+
+def test_a_link_to_a_compressed_shard_that_is_not_there_is_refused_too(shard_folder: Path) -> None:
+    (shard_folder / "train-003.tar.gz").symlink_to("/nowhere/train-003.tar.gz")
+    with pytest.raises(ConfigError, match=r"with the compressed shard .*/train-003\.tar\.gz, expected"):
+        expand_shards(str(shard_folder))
+
+
+def test_a_shard_is_one_in_whatever_case_and_what_is_hidden_is_none(shard_folder: Path) -> None:
+    (shard_folder / "train-001.tar").rename(shard_folder / "train-001.TAR")
+    for name in ("._train-000.tar", ".old.tar.gz", ".tar"):  # the first is what macOS leaves on a foreign disk
+        (shard_folder / name).write_bytes(b"\0\5\x16\7")
+    (shard_folder / ".gone.tar").symlink_to("/nowhere")
+    (shard_folder / "notes.txt.gz").write_bytes(b"")
+    assert _names(expand_shards(str(shard_folder))) == ["train-000.tar", "train-001.TAR", "train-002.tar"]
+    assert open_data(str(shard_folder)).num_samples == 12
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "a.tar::b.tar",
+        "/data/a-{000..001}.tar::/data/b.tar",
+        "s3://bucket/a.tar::s3://bucket/b.tar",
+        "http://host/a.tar::http://host/b.tar",
+        "HTTPS://host/a.tar::https://host/b.tar",
+    ],
+)
+def test_shards_joined_by_colons_are_refused_by_what_to_write_instead(spec: str) -> None:
+    with pytest.raises(
+        ConfigError, match=r"got '.*', several shards joined by '::'; expected braces, a folder or a \.txt list"
+    ):
+        expand_shards(spec)
+
+
+def test_a_chain_of_file_systems_is_none_of_those(shard_folder: Path) -> None:
+    archive = shard_folder.parent / "all.zip"
+    with zipfile.ZipFile(archive, "w") as packed:
+        packed.write(shard_folder / "train-000.tar", "a.tar")
+    for spec in (f"zip://a.tar::{archive}", f"simplecache::{shard_folder}/train-000.tar"):
+        assert expand_shards(spec) == [spec]
+
+
+@pytest.mark.parametrize("spec", ["pipe:cat a.tar", "pipe:curl -s http://host/a.tar", "pipe:cat {000..001}.tar"])
+def test_commands_are_not_run(spec: str) -> None:
+    with pytest.raises(ConfigError, match="a command, and none is run; expected"):
+        expand_shards(spec)
+
+
+@pytest.mark.parametrize("spec", ["${ROOT}/a.tar", "s3://${ROOT}/a.tar", "s3://bucket/${ROOT}/a-{000..001}.tar"])
+def test_variables_are_not_expanded(spec: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROOT", "/data")
+    with pytest.raises(ConfigError, match=r"where \$\{ROOT\} is not expanded; expected what it stands for"):
+        expand_shards(spec)
+    with pytest.raises(ConfigError, match=r"there is no .*\$ROOT/a\.tar; .*variables are not expanded"):
+        expand_shards("$ROOT/a.tar")
+
+
+@pytest.mark.parametrize("name", ["pipe:a.tar", "${ROOT}.tar", "$a.tar"])
+def test_a_file_of_such_a_name_is_that_file(shard_folder: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    (shard_folder / "train-000.tar").rename(shard_folder / name)
+    monkeypatch.chdir(shard_folder)
+    assert expand_shards(name) == [str(shard_folder / name)]
+
+
+def test_links_in_a_loop_are_named_as_links_to_nothing_are(shard_folder: Path) -> None:
+    (shard_folder / "notes").symlink_to("notes")
+    assert _names(expand_shards(str(shard_folder))) == ALL
+    (shard_folder / "train-003.tar").symlink_to("train-003.tar")
+    with pytest.raises(ConfigError, match=r"there is no .*train-003\.tar, which is a link to what is not there"):
+        expand_shards(str(shard_folder))
+    with pytest.raises(ConfigError, match=r"there is no .*train-003\.tar; expected"):
+        expand_shards(f"{shard_folder}/train-003.tar")

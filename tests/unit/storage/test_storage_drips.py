@@ -11,7 +11,7 @@ import pytest
 
 from pipeline import storage
 from pipeline.errors import TransientStorageError
-from pipeline.storage import ranges, remote, retry, stalls, web_ranges
+from pipeline.storage import http_client, ranges, remote, retry, stalls, web_ranges
 
 OBJECT = b"0123456789" * 200
 LISTING = b"<ListBucketResult><IsTruncated>false</IsTruncated><Contents><Key>o</Key><Size>2000</Size><ETag>e</ETag></Contents>"
@@ -86,7 +86,7 @@ def dripper(monkeypatch: pytest.MonkeyPatch) -> Iterator[Dripper]:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     monkeypatch.setattr(stalls, "STALL_S", LIMIT_S)
     monkeypatch.setattr(remote, "RANGE_TIMEOUT_S", LIMIT_S)
-    monkeypatch.setattr(remote, "_HTTP", web_ranges.HttpClient(5.0, 5.0))
+    monkeypatch.setattr(remote, "_HTTP", http_client.HttpClient(5.0, 5.0))
     monkeypatch.setattr(remote, "_S3", web_ranges.S3Client(5.0, 5.0))
     fsspec.get_filesystem_class("s3").clear_instance_cache()
     yield server

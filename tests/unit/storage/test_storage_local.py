@@ -133,6 +133,12 @@ def test_a_link_to_what_is_not_there_is_not_listed_but_told(tmp_path: Path):
         f"{tmp_path}/link",
     ]
     assert storage.dangling_links(str(tmp_path)) == [f"{tmp_path}/dangling"]
+    (tmp_path / "loop").symlink_to("loop")
+    assert storage.dangling_links(str(tmp_path)) == [f"{tmp_path}/dangling", f"{tmp_path}/loop"]
+    assert len(storage.list_objects(str(tmp_path))) == 2
+    assert not storage.exists(f"{tmp_path}/loop")
+    assert storage.no_objects(str(tmp_path))["loop"] == "a link that leads nowhere"
+    (tmp_path / "loop").unlink()
     assert storage.dangling_links(str(tmp_path), recursive=True) == [f"{tmp_path}/dangling", f"{tmp_path}/deep/dangling"]
     assert storage.dangling_links(f"{tmp_path}/none") == []
     assert storage.dangling_links("memory://none") == []

@@ -11,8 +11,8 @@ from pipeline import storage
 from pipeline.errors import ConfigError, TransientStorageError
 from pipeline.storage import retry
 from pipeline.storage.faults import StrangeAnswer
+from pipeline.storage.http_client import HttpStatusError
 from pipeline.storage.retry import DEFAULT_POLICY, Attempts, retrying
-from pipeline.storage.web_ranges import HttpStatusError
 
 
 def raising(error: Exception) -> None:

@@ -25,6 +25,10 @@ def test_local_paths_become_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyP
         ("s3://bucket/", "s3://bucket"),
         ("memory://x//", "memory://x"),
         ("https://host/a?b=c", "https://host/a?b=c"),
+        ("https://host/a?sig=b/", "https://host/a?sig=b/"),
+        ("HTTPS://Host/A/", "https://Host/A"),
+        ("S3://Bucket/A", "s3://Bucket/A"),
+        ("zip://A.tar::S3://B", "zip://A.tar::S3://B"),
     ],
 )
 def test_other_urls_stay(url: str, expected: str):
@@ -32,7 +36,7 @@ def test_other_urls_stay(url: str, expected: str):
     assert not storage.is_local(url)
 
 
-@pytest.mark.parametrize("url", ["a", "/a", "~/a", "file:///a", "local:///a", "a:b"])
+@pytest.mark.parametrize("url", ["a", "/a", "~/a", "file:///a", "local:///a", "FILE:///a", "a:b"])
 def test_local_is_local(url: str):
     assert storage.is_local(url)
 

@@ -1,5 +1,6 @@
 """Web servers and their faults, met by the real HTTP clients."""
 
+import base64
 import contextlib
 import gzip
 import threading
@@ -25,6 +26,19 @@ def web() -> Iterator[tuple[str, list[str]]]:
             fault = faults.pop(0) if faults else ""
             if fault.isdigit():
                 self.send_error(int(fault))
+                return
+            if fault.startswith("redirect"):
+                _, status, *place = fault.split(" ")
+                self.send_response(int(status))
+                if place:
+                    self.send_header("Location", place[0])
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
+            if fault == "early hints":
+                self.wfile.write(b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n" * 2)
+            if fault.startswith("user ") and self.headers.get("Authorization") != fault.removeprefix("user "):
+                self.send_error(401)
                 return
             if self.path != "/object":
                 self.send_error(404)
@@ -171,3 +185,53 @@ def test_a_whole_object_that_was_compressed_on_its_way_is_unpacked_or_refused(we
             storage.read_bytes(f"{url}/object")
     else:
         assert storage.read_bytes(f"{url}/object") == b"0123456789" * 10
+
+
+OPERATIONS = {
+    "info": storage.info,
+    "exists": storage.exists,
+    "read_bytes": storage.read_bytes,
+    "read_range": lambda url: storage.read_range(url, 10, 20),
+}
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize(
+    ("answer", "problem"),
+    [
+        ("redirect 302 /object", "got HTTP status 302 Found and more than 10 redirects, expected the object"),
+        ("redirect 302", "got HTTP status 302 Found and no place that it leads to, expected the object"),
+        ("redirect 300 /object", "got HTTP status 300 Multiple Choices and no place that it leads to, expected the object"),
+    ],
+)
+def test_a_redirect_that_leads_nowhere_is_no_missing_object_and_no_empty_one(
+    web: tuple[str, list[str]], pauses: list[float], operation: str, answer: str, problem: str
+):
+    url, faults = web
+    faults.extend([answer] * 30)
+    with pytest.raises(PermanentStorageError, match=problem):
+        OPERATIONS[operation](f"{url}/object")
+    assert pauses == []
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_words_before_the_answer_are_passed_over(web: tuple[str, list[str]], pauses: list[float], operation: str):
+    url, faults = web
+    expected = OPERATIONS[operation](f"{url}/object")
+    faults.extend(["early hints"] * 2)
+    assert OPERATIONS[operation](f"{url}/object") == expected
+    assert pauses == []
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_a_password_in_the_url_is_sent_as_it_was_meant(web: tuple[str, list[str]], operation: str):
+    url, faults = web
+    faults.extend([f"user Basic {base64.b64encode(b'me:p@ss/').decode()}"] * 2)
+    assert OPERATIONS[operation](f"{url.replace('//', '//me:p%40ss%2F@')}/object")
+
+
+def test_a_server_without_head_or_with_lengths_said_twice_is_looked_at_all_the_same(web: tuple[str, list[str]]):
+    url, faults = web
+    for answers in (["405"], ["length 100, 100"], ["length "], ["encode gzip"]):
+        faults.extend(answers)
+        assert storage.info(f"{url}/object").size == 100

@@ -82,6 +82,6 @@ def test_a_damaged_image_is_refused_with_its_place(tmp_path: Path) -> None:
     (tmp_path / "index.versions.json").unlink()  # a copy of the data set, damaged before it was first opened
     index = open_data(str(tmp_path))
     reader = SliceReader(index, make_order(index, StreamConfig(batch_size=4), seed=0), IMAGE, 0, 4)
-    with pytest.raises(CorruptDataError, match=r"sample '00000003': .*shard-000000.tar at byte"):
+    with pytest.raises(CorruptDataError, match=r"^sample '00000003' has the checksum .*shard-000000.tar at byte"):
         reader.batch(0)
     reader.close()

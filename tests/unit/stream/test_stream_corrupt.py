@@ -10,7 +10,7 @@ from damage import DAMAGED, NUM_SAMPLES, REASONS, write_damaged
 
 from pipeline.errors import CorruptDataError
 from pipeline.order import pieces
-from pipeline.shards import ShardIndex, open_data
+from pipeline.shards import CENTER, ShardIndex, open_data, read_samples
 from pipeline.stream import (
     BatchArrays,
     CorruptSample,
@@ -23,6 +23,7 @@ from pipeline.stream import (
     make_order,
     read_quarantine,
 )
+from pipeline.stream.rows import RowMaker
 
 IMAGE = ImageSpec(size=8, channels=1, num_classes=10)
 CONFIG = StreamConfig(batch_size=18, lanes=3, window=10)
@@ -90,8 +91,18 @@ def test_the_batch_is_the_same_for_all_numbers_of_loaders(index: ShardIndex, loa
 
 
 def test_without_a_list_damage_is_refused(index: ShardIndex) -> None:
-    with pytest.raises(CorruptDataError, match=r"sample '\d\d\d': .*s-0\d0\.tar at byte \d+"):
+    with pytest.raises(CorruptDataError, match=r"sample '\d\d\d'.*s-0\d0\.tar at byte \d+"):
         batches(index, range(5), None)
+
+
+def test_what_is_refused_names_its_sample_once(index: ShardIndex) -> None:
+    rows = RowMaker(index, make_order(index, CONFIG, seed=5), IMAGE, None)
+    out = np.empty((8, 8, 1), np.uint8)
+    for raw in (raw for number, shard in enumerate(index.shards) for raw in read_samples(index, number, 0, shard.num_samples)):
+        if int(raw.key) in DAMAGED:
+            with pytest.raises(CorruptDataError, match=rf"^sample '{raw.key}'") as caught:
+                rows.fill(raw, 0, int(raw.key), CENTER, out)
+            assert str(caught.value).count("sample '") == 1
 
 
 def test_the_quarantine_lists_each_sample_once_also_after_a_resume(index: ShardIndex, tmp_path: Path) -> None:
