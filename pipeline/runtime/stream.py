@@ -27,7 +27,14 @@ from pipeline.runtime.loader_start import say_who_is_missing
 from pipeline.runtime.passes import Passes
 from pipeline.runtime.quarantine import watched_quarantine
 from pipeline.runtime.session import connect
-from pipeline.runtime.stream_arguments import check_image, check_kinds, check_resources, consumer_place, whole_numbers
+from pipeline.runtime.stream_arguments import (
+    check_image,
+    check_kinds,
+    check_resources,
+    chosen_config,
+    consumer_place,
+    whole_numbers,
+)
 from pipeline.shards import open_data
 from pipeline.storage import RangeCache
 from pipeline.stream import ImageSpec, StreamConfig, make_order
@@ -231,12 +238,10 @@ def stream(
     Raises:
         SwissrollError: As `Stream`.
     """
-    if batch_size is not None and config is not None:
-        raise ConfigError("got both a configuration and batch_size, expected one of them")
     return Stream(
         data,
         image,
-        StreamConfig(**({} if batch_size is None else {"batch_size": batch_size})) if config is None else config,
+        chosen_config(config, batch_size),
         seed=seed,
         rank=rank,
         world_size=world_size,

@@ -69,6 +69,23 @@ def whole_numbers(**numbers: int) -> tuple[int, ...]:
     return tuple(whole(name, value, None if name == "seed" else 1) for name, value in numbers.items())
 
 
+def chosen_config(config: StreamConfig | None, batch_size: int | None) -> StreamConfig:
+    """Returns the configuration that one of the two stands for; the default one where there is neither.
+
+    Args:
+        config: Batches and shuffling.
+        batch_size: Samples of a global batch, instead of a configuration.
+
+    Raises:
+        ConfigError: Both are given, or there is no such batch size.
+    """
+    if batch_size is not None and config is not None:
+        raise ConfigError("got both a configuration and batch_size, expected one of them")
+    if config is not None:
+        return config
+    return StreamConfig() if batch_size is None else StreamConfig(batch_size=batch_size)
+
+
 def check_image(config: StreamConfig, image: ImageSpec) -> None:
     """Refuses a configuration that asks for other images than the image's own description.
 
