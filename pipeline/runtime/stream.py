@@ -27,7 +27,7 @@ from pipeline.runtime.loader_start import say_who_is_missing
 from pipeline.runtime.passes import Passes
 from pipeline.runtime.quarantine import watched_quarantine
 from pipeline.runtime.session import connect
-from pipeline.runtime.stream_arguments import check_image, check_kinds, check_resources, consumer_place, whole_numbers
+from pipeline.runtime.stream_arguments import check_arguments, chosen_config, consumer_place, whole_numbers
 from pipeline.shards import open_data
 from pipeline.storage import RangeCache
 from pipeline.stream import ImageSpec, StreamConfig, make_order
@@ -81,15 +81,14 @@ class Stream:
         cache: RangeCache | None = None,
         quarantine: str | os.PathLike[str] | None = None,
     ) -> None:
-        check_kinds(data=data, image=image, config=config, cache=cache, quarantine=quarantine)
-        check_resources(cpus_per_loader=cpus_per_loader, share_cpus=share_cpus, pin=pin)
+        others = {"data": data, "share_cpus": share_cpus, "cache": cache, "quarantine": quarantine}
+        check_arguments(image, config, cpus_per_loader, pin=pin, **others)
         seed, num_loaders = whole_numbers(seed=seed, num_loaders=num_loaders)
         self.rank, self.world_size = consumer_place(rank, world_size, config.batch_size)
         self.batch_size = config.batch_size
         index = open_data(os.fspath(data))
         self._order = make_order(index, config, seed)
         self._fingerprint = self._order.fingerprint(index.fingerprint())
-        check_image(config, image)
         self._image, self._pin, (self._prefetch,) = image, pin, whole_numbers(prefetch_batches=prefetch_batches)
         self._passes = Passes(self._order.num_samples, config.batch_size)
         self._closed, self._began_s = False, time.monotonic()
@@ -231,12 +230,10 @@ def stream(
     Raises:
         SwissrollError: As `Stream`.
     """
-    if batch_size is not None and config is not None:
-        raise ConfigError("got both a configuration and batch_size, expected one of them")
     return Stream(
         data,
         image,
-        StreamConfig(**({} if batch_size is None else {"batch_size": batch_size})) if config is None else config,
+        chosen_config(config, batch_size),
         seed=seed,
         rank=rank,
         world_size=world_size,

@@ -26,35 +26,26 @@ _KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
 """What the arguments of `stream` may be that are no whole numbers."""
 
 
-def check_kinds(**arguments: object) -> None:
-    """Refuses arguments of another kind than `Stream` takes, before anything is done with one of them.
+def check_arguments(image: ImageSpec, config: StreamConfig, cpus_per_loader: float, *, pin: bool, **others: object) -> None:
+    """Refuses what `Stream` cannot work with, before anything is done with one of them.
 
     Args:
-        arguments: By the names that they have there.
+        image: What images are decoded to.
+        config: Batches and shuffling.
+        cpus_per_loader: CPUs that Ray reserves for each loader.
+        pin: Whether to put batches into page-locked memory.
+        others: Further ones, by their names.
 
     Raises:
-        ConfigError: One is of another kind.
+        ConfigError: One is of another kind, or does not fit.
     """
-    for name, value in arguments.items():
+    for name, value in {"image": image, "config": config, "cpus_per_loader": cpus_per_loader, "pin": pin, **others}.items():
         expect(*_KINDS[name], **{name: value})
-
-
-def check_resources(*, cpus_per_loader: float, share_cpus: bool, pin: bool) -> None:
-    """Refuses what no loader can be given, or no batch.
-
-    Args:
-        cpus_per_loader: As that of `Stream`.
-        share_cpus: Likewise.
-        pin: Likewise.
-
-    Raises:
-        ConfigError: One does not fit.
-    """
-    check_kinds(cpus_per_loader=cpus_per_loader, share_cpus=share_cpus, pin=pin)
     if not 0 < cpus_per_loader < math.inf:
         raise ConfigError(f"cpus_per_loader must be above 0, got {cpus_per_loader!r}")
     if pin and not torch.cuda.is_available():
         raise ConfigError("got pin=True, expected it only where there is CUDA to copy to")
+    _check_image(config, image)
 
 
 def whole_numbers(**numbers: int) -> tuple[int, ...]:
@@ -69,22 +60,21 @@ def whole_numbers(**numbers: int) -> tuple[int, ...]:
     return tuple(whole(name, value, None if name == "seed" else 1) for name, value in numbers.items())
 
 
-def check_image(config: StreamConfig, image: ImageSpec) -> None:
-    """Refuses a configuration that asks for other images than the image's own description.
+def chosen_config(config: StreamConfig | None, batch_size: int | None) -> StreamConfig:
+    """Returns the configuration that one of the two stands for; the default one where there is neither.
 
     Args:
         config: Batches and shuffling.
-        image: What images are decoded to.
+        batch_size: Samples of a global batch, instead of a configuration.
 
     Raises:
-        ConfigError: Both say something, and not the same.
+        ConfigError: Both are given, or there is no such batch size.
     """
-    for name in ("image_field", "crop", "crop_min", "flip", "max_pixels"):
-        here, there = getattr(config, name), getattr(image, name)
-        if here not in (there, getattr(StreamConfig(), name)):
-            raise ConfigError(
-                f"{name} is {here!r} in the configuration and {there!r} in the image's, expected it in the latter"
-            )
+    if batch_size is not None and config is not None:
+        raise ConfigError("got both a configuration and batch_size, expected one of them")
+    if config is not None:
+        return config
+    return StreamConfig() if batch_size is None else StreamConfig(batch_size=batch_size)
 
 
 def consumer_place(rank: int | None, world_size: int | None, batch_size: int) -> tuple[int, int]:
@@ -106,3 +96,13 @@ def consumer_place(rank: int | None, world_size: int | None, batch_size: int) ->
     if batch_size % world_size:
         raise ConfigError(f"batch size {batch_size} cannot be split over {world_size} consumers")
     return int(rank), int(world_size)
+
+
+def _check_image(config: StreamConfig, image: ImageSpec) -> None:
+    """Refuses a configuration that asks for other images than the image's own description."""
+    for name in ("image_field", "crop", "crop_min", "flip", "max_pixels"):
+        here, there = getattr(config, name), getattr(image, name)
+        if here not in (there, getattr(StreamConfig(), name)):
+            raise ConfigError(
+                f"{name} is {here!r} in the configuration and {there!r} in the image's, expected it in the latter"
+            )

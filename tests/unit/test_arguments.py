@@ -24,7 +24,7 @@ def test_what_is_of_no_kind_is_refused_in_one_short_line() -> None:
 
 def test_whole_numbers_become_pythons_own_within_their_bounds() -> None:
     assert type(whole("n", np.int64(3), 3, 3)) is int
-    for value, said in ((2, "at least 3, got 2"), (5, "at most 4, got 5"), (3.0, "a whole number, got 3.0"), (True, "got True")):
+    for value, said in ((2, "at least 3, got 2"), (5, "at most 4, got 5"), (3.0, "whole number, got 3.0"), (True, "got True")):
         with pytest.raises(ConfigError, match=f"n must be .*{said}"):
             whole("n", value, 3, 4)
 

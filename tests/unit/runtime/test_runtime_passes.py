@@ -35,7 +35,7 @@ def test_a_pass_that_is_left_goes_on_in_its_epoch_and_after_its_last_batch_in_th
     for step in delivered(passes):
         if step == passes.num_batches - 1:
             break
-    assert (step, passes.epoch, passes.num_batches) == (12, 1, 12)
+    assert (passes.step, passes.epoch, passes.num_batches) == (13, 1, 12)
 
 
 def test_a_position_that_is_loaded_counts_at_once_and_the_pass_ends_with_its_epoch() -> None:
