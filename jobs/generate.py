@@ -5,7 +5,7 @@ import functools
 from collections.abc import Callable
 
 import pipeline.runtime.keyboard  # noqa: F401 (first: it hears a stop while the others are imported)
-from pipeline.errors import ClusterError, PermissionDenied
+from pipeline.errors import ClusterError, PermissionDenied, SwissrollError
 from pipeline.plans.commands import parse_generate
 from pipeline.plans.flags import arguments
 from pipeline.plans.generate_plan import GeneratePlan
@@ -53,7 +53,12 @@ def main() -> int:
         else:
             outcomes, error = make_all(plans, lambda plan: _generate(plan, start_ray))
         if not isinstance(error, ClusterError) or any(outcome.made for outcome in outcomes):  # else a command that was refused
-            write_summary(summary, outcomes[0] if len(plans) == 1 else outcomes)
+            try:
+                write_summary(summary, outcomes[0] if len(plans) == 1 else outcomes)
+            except SwissrollError as unwritten:
+                if error is None:
+                    raise
+                warn(f"no summary: {unwritten}")
         if error is not None:
             raise error  # in here: a Ray that is lost is not to be shut down
     return OK if all(outcome.finished for outcome in outcomes) else FAILED

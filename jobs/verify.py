@@ -58,9 +58,8 @@ def _verified(url: str, images: bool) -> VerifyReport:
             )
         if not storage.exists(storage.join(report.url, "checkpoint")):
             return report
-        from pipeline.generation.repair import (
-            with_kept_checkpoint,
-        )  # loads torch, which processes that look at parts do not need
+        # It loads torch, which processes that look at parts do not need.
+        from pipeline.generation.repair import with_kept_checkpoint
 
         return with_kept_checkpoint(report)
     except PermanentStorageError as error:

@@ -19,14 +19,21 @@ def warn(text: str) -> None:
     _print(text, sys.stderr)
 
 
-_failures: set[str] = set()
+_told_early: set[str] = set()
 
 
-def fail(reason: str) -> None:
-    """Prints why a job fails, each reason once: who watches may know it before the job itself comes to it."""
-    if reason not in _failures:
-        _failures.add(reason)
-        warn(f"failed: {reason}")
+def fail(reason: str, *, early: bool = False) -> None:
+    """Prints why a job fails.
+
+    Args:
+        reason: Why.
+        early: Whether who prints it is not the job itself but who watches it, and knew first: the job then says no more.
+    """
+    if reason in _told_early:
+        return
+    if early:
+        _told_early.add(reason)
+    warn(f"failed: {reason}")
 
 
 def _print(text: str, to: TextIO) -> None:

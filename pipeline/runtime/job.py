@@ -24,6 +24,8 @@ def run_job(main: Callable[[], int]) -> None:
     speak_unheard()
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as in a shell's background job, which is to go on
         signal.signal(signal.SIGINT, signal.default_int_handler)  # in place of the one of `keyboard`
+    if signal.getsignal(signal.SIGTERM) is not signal.SIG_IGN:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # likewise: what comes after the work finds nothing left to say
     try:
         with ended_by_sigterm():
             code = main()

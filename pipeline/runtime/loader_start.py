@@ -10,12 +10,13 @@ START_NOTICE_S = 10.0
 _log = logging.getLogger(__name__)
 
 
-def say_who_is_missing(starting: list[ObjectRef], cpus_each: float) -> None:
+def say_who_is_missing(starting: list[ObjectRef], cpus_each: float, lower: str = "num_loaders or cpus_per_loader") -> None:
     """Waits a while for loaders to start, and warns of those that do not.
 
     Args:
         starting: What each answers once it lives; nothing is waited for where there is none.
         cpus_each: CPUs that Ray reserves for each.
+        lower: What the user may lower.
     """
     if not starting:
         return
@@ -25,6 +26,6 @@ def say_who_is_missing(starting: list[ObjectRef], cpus_each: float) -> None:
         wanted = len(pending) * cpus_each
         _log.warning(
             "%d of %d loaders have not started after %.0f s: they need %g CPUs each, %g in all, and %g are free "
-            "(%g missing); lower num_loaders or cpus_per_loader, or wait for the cluster to grow",
-            *(len(pending), len(starting), START_NOTICE_S, cpus_each, wanted, free, max(0.0, wanted - free)),
+            "(%g missing); lower %s, or wait for the cluster to grow",
+            *(len(pending), len(starting), START_NOTICE_S, cpus_each, wanted, free, max(0.0, wanted - free), lower),
         )

@@ -47,7 +47,7 @@ def own_node_watched() -> Iterator[None]:
         for descriptor in (raylet, ended):
             poll.register(descriptor, select.POLLIN | select.POLLHUP)
         if {descriptor for descriptor, _ in poll.poll()} == {raylet}:
-            fail(LOST)
+            fail(LOST, early=True)
 
     watch = threading.Thread(target=look, name="own-node", daemon=True)
     watch.start()

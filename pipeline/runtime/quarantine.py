@@ -13,7 +13,7 @@ from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pipeline import storage
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, SwissrollError
 from pipeline.runtime.asking import STORAGE_TIMEOUT_S, asked
 from pipeline.runtime.hub import HubAddress
 from pipeline.runtime.session import NAMESPACE
@@ -129,7 +129,8 @@ def start_quarantine(
     try:
         asked(keeper.open.remote(), "the keeper of the quarantine list", STORAGE_TIMEOUT_S)
     except RayTaskError as error:
-        raise error.cause from None  # in the user's process: its text is complete without the keeper's traceback
+        # In the user's process. The text of an error of ours is complete without the keeper's traceback.
+        raise error.cause from (None if isinstance(error.cause, SwissrollError) else error)
     return keeper, address
 
 

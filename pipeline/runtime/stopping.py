@@ -5,10 +5,16 @@ keyboard does: what is held is let go, processes end, one line is said.
 """
 
 import contextlib
+import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from types import FrameType
+from typing import Any
+
+TOGETHER_S = 0.5
+"""Signals within so long of each other are one: `timeout` sends its to the job and then to the group that the job is in."""
 
 
 class Terminated(KeyboardInterrupt):
@@ -32,14 +38,19 @@ class StopRequest:
 
 @contextlib.contextmanager
 def ended_by_sigterm() -> Iterator[None]:
-    """SIGTERM raises `Terminated` in the block; a second one ends the process at once, whatever it is clearing up.
+    """SIGTERM raises `Terminated` in the block; a later one ends the process at once, whatever it is clearing up.
 
     It changes nothing where SIGTERM is ignored, and in other threads than the main one, which gets all signals.
     """
 
+    told_s: list[float] = []
+
     def end(number: int, frame: FrameType | None) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        raise Terminated
+        if not told_s:
+            told_s.append(time.monotonic())
+            raise Terminated
+        if time.monotonic() - told_s[0] > TOGETHER_S:
+            _pass_on(signal.SIG_DFL)
 
     previous = signal.getsignal(signal.SIGTERM)
     if previous is signal.SIG_IGN or threading.current_thread() is not threading.main_thread():
@@ -54,15 +65,25 @@ def ended_by_sigterm() -> Iterator[None]:
 
 @contextlib.contextmanager
 def stop_on_sigterm() -> Iterator[StopRequest]:
-    """Yields a request that SIGTERM sets; a second SIGTERM ends the process as usual."""
+    """Yields a request that SIGTERM sets; a later SIGTERM does what it did before the block."""
     request = StopRequest()
+    told_s: list[float] = []
 
     def note(number: int, frame: FrameType | None) -> None:
-        request.set()
-        signal.signal(signal.SIGTERM, previous)
+        if not told_s:
+            told_s.append(time.monotonic())
+            request.set()
+        elif time.monotonic() - told_s[0] > TOGETHER_S:
+            _pass_on(previous)
 
     previous = signal.signal(signal.SIGTERM, note)
     try:
         yield request
     finally:
         signal.signal(signal.SIGTERM, previous)
+
+
+def _pass_on(to: Any) -> None:
+    """Leaves this SIGTERM and all later ones to another handler."""
+    signal.signal(signal.SIGTERM, to)
+    os.kill(os.getpid(), signal.SIGTERM)

@@ -33,7 +33,7 @@ def say_which_loaders_are_missing(loaders: list[ActorHandle], cpus_each: float) 
 
     def look() -> None:
         with contextlib.suppress(RayError):  # one that died is told by who asks it for batches
-            loader_start.say_who_is_missing(starting, cpus_each)
+            loader_start.say_who_is_missing(starting, cpus_each, "--num-loaders or --workers.cpus-per-loader")
 
     threading.Thread(target=look, name="loader-start", daemon=True).start()
 
@@ -42,12 +42,13 @@ def say_which_loaders_are_missing(loaders: list[ActorHandle], cpus_each: float) 
 def missing_trainers_said() -> Iterator[None]:
     """Warns, once, of trainers that have had no room for a while in the block that runs them."""
     over = threading.Event()
+    job = ray.get_runtime_context().get_job_id()  # asked here: once Ray is shut down, asking would start another
 
     def look() -> None:
         waiting_since: float | None = None
         with contextlib.suppress(RayError):
             while not over.wait(_LOOK_EVERY_S):
-                groups = _groups_of_this_job()
+                groups = _groups_of(job)
                 if any(group["state"] == "CREATED" for group in groups):
                     return
                 bundles = [group["bundles"] for group in groups if group["state"] == "PENDING"]
@@ -64,11 +65,11 @@ def missing_trainers_said() -> Iterator[None]:
         yield
     finally:
         over.set()
+        thread.join()
 
 
-def _groups_of_this_job() -> list[Mapping[str, Any]]:
+def _groups_of(job: str) -> list[Mapping[str, Any]]:
     """The groups of processes that this job has asked Ray to place together: the trainers, as nothing else does that here."""
-    job = ray.get_runtime_context().get_job_id()
     return [group for name, group in placement_group_table().items() if name.endswith(job)]
 
 

@@ -79,9 +79,8 @@ def digest_shard(
         met.append(found.md5)
         if stated or len(met) > 1:  # otherwise no attempt failed, and the second reading is the rule
             storage.count("retries", "digest_shard")
-    raise CorruptDataError(
-        f"{MAX_READS} readings have the MD5s {', '.join(met)}, expected two alike, or the ETag {version}", url
-    )
+    expected = f"two alike, or the ETag {stated}" if stated else "two alike"
+    raise CorruptDataError(f"{MAX_READS} readings have the MD5s {', '.join(met)}, expected {expected}", url)
 
 
 def _read_whole(url: str, size_bytes: int, offsets: NDArray[np.int64], version: str, with_md5: bool) -> WholeShard:

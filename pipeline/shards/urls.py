@@ -92,7 +92,7 @@ def _expand(spec: str, asked: str, folder: str = "", lists: tuple[str, ...] = ()
 
 
 def _refuse_foreign(spec: str, asked: str, url: str) -> None:
-    """Refuses by its reason what webdataset takes and this reader does not, where no file is named so."""
+    """Refuses by its reason what webdataset takes and this reader does not, where no local file is named so."""
     if not (problem := _foreign(spec)) or (storage.is_local(url) and storage.exists(url)):
         return
     raise ConfigError(f"got {asked!r}, {problem}")

@@ -1,13 +1,15 @@
 """Objects of web servers, through urllib3: a look, a range, the whole. All three ask for the same URL in the same way."""
 
 import threading
+from base64 import b64encode
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import closing
 from typing import Any
 from urllib.parse import unquote
 
 from pipeline.errors import PermanentStorageError
-from pipeline.storage.faults import StrangeAnswer, changed
+from pipeline.storage.counts import count
+from pipeline.storage.faults import StrangeAnswer, changed, is_throttle, is_timeout
 from pipeline.storage.range_answers import check_range, refuse_encoded
 from pipeline.storage.stalls import watched
 from pipeline.storage.web_ranges import POOLED_CONNECTIONS, WebRange
@@ -54,10 +56,15 @@ class HttpClient:
         Args:
             url: The object.
         """
-        with suppress(Exception):  # whatever it is: if it is more than HEAD's own trouble, GET tells
+        try:
             size, found = self._look(url, "HEAD")
             if size is not None:
                 return size, found
+        except Exception as error:  # whatever it is: if it is more than HEAD's own trouble, GET tells
+            if is_throttle(error):
+                raise  # and is not to be asked again at once
+            if is_timeout(error):
+                count("timeouts", "head")
         return self._look(url, "GET")
 
     def open_range(self, url: str, start: int, end: int, version: str, version_of: Callable[[Headers], str]) -> WebRange:
@@ -93,9 +100,11 @@ class HttpClient:
 
     def _look(self, url: str, method: str) -> tuple[int | None, Headers]:
         raw, found = self._get(url, {}, (200, 203), method)
-        with closing(raw):
+        try:  # the body is not read: to a redirect by 303, HEAD becomes a GET of the whole object
             is_own = found.get("content-encoding", "").strip().lower() in ("", "identity")
             return _length(raw, found) if is_own else None, found
+        finally:
+            _let_go(raw)
 
     def _get(self, url: str, headers: Headers, good: tuple[int, ...], method: str = "GET") -> tuple[Any, Headers]:
         """The answer, whose body is still to come, and its headers; redirects are followed.
@@ -104,19 +113,18 @@ class HttpClient:
             HttpStatusError: The status is none of the `good` ones.
             PermanentStorageError: It is a redirect that leads nowhere.
         """
-        from urllib3 import Retry, make_headers
+        from urllib3 import Retry
         from urllib3.util import parse_url
 
         user = parse_url(url).auth
         headers = {"Accept-Encoding": "identity"} | headers
-        headers |= make_headers(basic_auth=unquote(user)) if user else {}
+        headers |= {"Authorization": f"Basic {b64encode(unquote(user).encode()).decode()}"} if user else {}
         redirects = Retry(total=None, connect=0, read=0, status=0, other=0, redirect=_MOST_REDIRECTS, raise_on_redirect=False)
-        has_body = method != "HEAD"  # else it is read at once, empty as it is, which frees the connection
-        raw = self._connections().request(method, url, headers=headers, preload_content=not has_body, retries=redirects)
+        raw = self._connections().request(method, url, headers=headers, preload_content=False, retries=redirects)
         found = {name.lower(): value for name, value in raw.headers.items()}
         if raw.status in good:
             return raw, found
-        raw.close()
+        _let_go(raw)
         if 300 <= raw.status < 400:
             way = f"more than {_MOST_REDIRECTS} redirects" if raw.get_redirect_location() else "no place that it leads to"
             raise PermanentStorageError(f"got HTTP status {raw.status} {raw.reason} and {way}, expected the object", url)
@@ -133,6 +141,15 @@ class HttpClient:
                 pool.pool_classes_by_scheme = watched(pool.pool_classes_by_scheme)
                 self._pool = pool
             return self._pool
+
+
+def _let_go(raw: Any) -> None:
+    """Gives a connection that has sent all back to the pool, and closes any other."""
+    if raw.length_remaining == 0:
+        raw.read(decode_content=False)  # nothing, and says so to who keeps the connection
+        raw.release_conn()
+    else:
+        raw.close()
 
 
 def _length(raw: Any, found: Headers) -> int | None:

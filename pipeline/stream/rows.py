@@ -85,7 +85,8 @@ class RowMaker:
             try:
                 return self._decode(raw, cut, out)
             except (CorruptDataError, ConfigError) as error:  # the latter: without an image or a label
-                if reads < MAX_READS:  # damaged on its way? Then what is read now differs, and may be sound
+                # Damaged on its way? Then what is read now differs, and may be sound. One that is listed was looked at enough.
+                if reads < MAX_READS and number not in self._reported:
                     forget_sidecars()  # as may the offsets: they say which bytes are the sample's
                     again, reads = self._read(number), reads + 1
                     if again.stretch != raw.stretch:

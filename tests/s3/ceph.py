@@ -271,8 +271,8 @@ def free_ports(count: int) -> list[int]:
             probe.bind(("127.0.0.1", port))
             found.append(port)
         if len(found) == count:
-            break
-    return found
+            return found
+    raise RuntimeError(f"got {len(found)} free ports, expected {count}")
 
 
 def main() -> int:

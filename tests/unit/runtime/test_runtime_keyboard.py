@@ -102,11 +102,39 @@ def main():
 run_job(main)
 """
     job = subprocess.Popen([sys.executable, "-c", program], env=ENVIRONMENT)
-    for file in (there, clearing):
-        while job.poll() is None and not file.exists():
-            time.sleep(0.005)
+    while job.poll() is None and not there.exists():
+        time.sleep(0.005)
+    job.terminate()
+    while job.poll() is None and not clearing.exists():
+        time.sleep(0.005)
+    while job.poll() is None:  # again and again: those that come at once belong to the first
         job.terminate()
+        time.sleep(0.1)
     assert job.wait(timeout=60) == -signal.SIGTERM
+
+
+def test_after_its_work_a_job_does_not_say_that_nothing_was_started(tmp_path: Path) -> None:
+    there = tmp_path / "there"
+    program = f"""
+import pathlib
+import sys
+import time
+
+sys.modules["__main__"].__file__ = "jobs/verify.py"
+import pipeline.runtime.keyboard
+from pipeline.runtime.job import run_job
+
+def main():
+    return 0
+
+try:
+    run_job(main)
+finally:
+    pathlib.Path({str(there)!r}).touch()
+    time.sleep(60)
+"""
+    code, _, err = stopped([sys.executable, "-c", program], lambda _: there.exists(), number=signal.SIGTERM)
+    assert (code, err) == (-signal.SIGTERM, "")
 
 
 def test_sigterm_does_what_it_did_before_once_a_job_has_ended_and_where_it_asks_to_stop_it_asks() -> None:

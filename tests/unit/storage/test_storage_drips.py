@@ -135,7 +135,7 @@ def test_a_drip_is_given_up_and_the_store_asked_again(dripper: Dripper, client: 
     assert READS[operation](url)
     assert time.monotonic() - started < 15
     wait_until_left(dripper, 2)
-    # fsspec asks by HEAD and then by GET before it reports that a web server did not answer.
+    # A web server is asked by HEAD and then by GET before an operation counts as one that got no answer.
     tries = 1 if client == "http" and operation in ("info", "exists") else 2
     assert storage.counts().timeouts[operation] - before == tries
 

@@ -4,19 +4,25 @@ import base64
 import contextlib
 import gzip
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+import urllib3
 
 from pipeline import storage
 from pipeline.errors import PermanentStorageError, PermissionDenied, TransientStorageError
+
+sent: list[str] = []
+"""What the server has begun to send the body of."""
 
 
 @pytest.fixture
 def web() -> Iterator[tuple[str, list[str]]]:
     """A web server with one object, and the list of faults it is to show."""
     faults: list[str] = []
+    sent.clear()
 
     class Handler(BaseHTTPRequestHandler):
         def log_message(self, format: str, *args: object) -> None:
@@ -58,6 +64,7 @@ def web() -> Iterator[tuple[str, list[str]]]:
             self.send_header("ETag", '"v1"')
             self.end_headers()
             if self.command == "GET":
+                sent.append(self.path)
                 with contextlib.suppress(ConnectionError):
                     self.wfile.write(data[:5] if fault == "cut body" else data)
 
@@ -226,8 +233,28 @@ def test_words_before_the_answer_are_passed_over(web: tuple[str, list[str]], pau
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_a_password_in_the_url_is_sent_as_it_was_meant(web: tuple[str, list[str]], operation: str):
     url, faults = web
-    faults.extend([f"user Basic {base64.b64encode(b'me:p@ss/').decode()}"] * 2)
-    assert OPERATIONS[operation](f"{url.replace('//', '//me:p%40ss%2F@')}/object")
+    faults.extend([f"user Basic {base64.b64encode('me:p@ss/€'.encode()).decode()}"] * 2)
+    assert OPERATIONS[operation](f"{url.replace('//', '//me:p%40ss%2F%E2%82%AC@')}/object")
+
+
+def test_a_look_that_is_sent_elsewhere_does_not_read_the_object(web: tuple[str, list[str]], monkeypatch: pytest.MonkeyPatch):
+    url, faults = web
+    read: list[int] = []
+    fresh = urllib3.HTTPResponse._raw_read
+
+    def counted(self: urllib3.HTTPResponse, amt: int | None = None, **rest: bool) -> bytes:
+        data = fresh(self, amt, **rest)
+        read.append(len(data))
+        return data
+
+    monkeypatch.setattr(urllib3.HTTPResponse, "_raw_read", counted)
+    faults.append("redirect 303 /object")  # to which HEAD becomes GET
+    assert storage.info(f"{url}/object").size == 100
+    assert [size for size in read if size] == []
+    until = time.monotonic() + 60
+    while not sent and time.monotonic() < until:
+        time.sleep(0.01)
+    assert sent == ["/object"]  # what was asked for in the end was all of it
 
 
 def test_a_server_without_head_or_with_lengths_said_twice_is_looked_at_all_the_same(web: tuple[str, list[str]]):
