@@ -127,16 +127,23 @@ def test_what_concerns_all_ends_all_and_each_output_says_so(
     assert {outcome.error for outcome in outcomes[len(asked) :]} == {f"not tried: {error}"}
 
 
-def test_a_sweep_that_a_silent_store_ended_has_a_summary_and_a_line(
-    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("is_written", [True, False])
+def test_a_sweep_that_a_silent_store_ended_has_a_summary_and_its_own_error(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], is_written: bool
 ) -> None:
     for name in ("step-000000002", "step-000000003"):
         shutil.copytree(run / "checkpoints" / "step-000000001", run / "checkpoints" / name)
     line = f"--checkpoint {run}/checkpoints/* --output {tmp_path}/out/{{checkpoint}} --num-samples 4 --batch-rows 4"
     monkeypatch.setattr(generate, "arguments", lambda: [*line.split(), "--summary", str(tmp_path / "summary.json")])
     monkeypatch.setattr(generate, "_generate", lambda plan, start_ray: fails_with(SILENT)())
+    if not is_written:
+        other = TransientStorageError("put_replace failed", "s3://b/summary")
+        monkeypatch.setattr(generate, "write_summary", lambda url, outcome: fails_with(other)())
     with pytest.raises(TransientStorageError, match="no answer"):
         generate.main()
+    if not is_written:
+        assert "no summary: put_replace failed" in capfd.readouterr().err
+        return
     told = json.loads((tmp_path / "summary.json").read_text())
     assert [one["error"] for one in told] == [str(SILENT), str(SILENT), f"not tried: {SILENT}"]
 
