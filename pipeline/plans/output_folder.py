@@ -8,7 +8,6 @@ from pipeline.errors import ConfigError, PermanentStorageError
 
 # Set by Ray for the process that it starts for a submitted job, and for no other.
 SUBMITTED_JOB_VARIABLE = "RAY_JOB_CONFIG_JSON_ENV_VAR"
-_LOCAL_SCHEME = re.compile(r"^(?:file|local)://", re.IGNORECASE)
 # What is a path by the letter, and was meant as a URL.
 _HALF_A_URL = re.compile(r"(?:file|local|memory|s3a?|gs|gcs|abfss?|az|https?):(?!//)", re.IGNORECASE)
 
@@ -29,7 +28,7 @@ def output_url(flag: str, url: str, *, is_file: bool = False, may_be_done: bool 
     """
     if not url:
         raise ConfigError(f"{flag} is missing; expected a path or URL")
-    path = os.path.expanduser(_LOCAL_SCHEME.sub("", url))  # noqa: PTH111 (text in, text out)
+    path = storage.local_path(url)
     if _HALF_A_URL.match(url):
         raise ConfigError(f"{flag}: got {url}, expected // after the colon of a URL, or ./{url} for a folder of that name")
     if storage.is_local(url) and path.startswith("~"):

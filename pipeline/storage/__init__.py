@@ -34,7 +34,7 @@ from pipeline.storage.objects import (
 from pipeline.storage.probe import honours_put_once
 from pipeline.storage.put_trouble import put_trouble
 from pipeline.storage.retry import RetryPolicy
-from pipeline.storage.urls import absolute_url, is_local, join
+from pipeline.storage.urls import absolute_url, is_local, join, local_path
 
 __all__ = [
     "Fence",
@@ -58,6 +58,7 @@ __all__ = [
     "leased",
     "lend",
     "list_objects",
+    "local_path",
     "locked",
     "no_objects",
     "put_once",

@@ -14,6 +14,11 @@ def is_local(url: str) -> bool:
     return _LOCAL_SCHEME.match(url) is not None or ("://" not in url and "::" not in url)
 
 
+def local_path(url: str) -> str:
+    """The path that a local URL names, `~` expanded where there is such a user; not yet absolute."""
+    return os.path.expanduser(_LOCAL_SCHEME.sub("", url))  # noqa: PTH111 (text in, text out)
+
+
 def absolute_url(url: str) -> str:
     """The one spelling of `url` that does not depend on the working directory.
 
@@ -28,7 +33,7 @@ def absolute_url(url: str) -> str:
     if not url.strip():
         raise ConfigError(f"got {url!r}, expected a path or a URL")
     if is_local(url):
-        return os.path.abspath(os.path.expanduser(_LOCAL_SCHEME.sub("", url)))  # noqa: PTH100, PTH111 (text in, text out)
+        return os.path.abspath(local_path(url))  # noqa: PTH100 (text in, text out)
     url = _SCHEME.sub(lambda scheme: scheme[0].lower(), url)
     if url.startswith(("http://", "https://")) and "?" in url:
         return url
