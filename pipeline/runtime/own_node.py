@@ -16,6 +16,7 @@ from pipeline.errors import NoAnswer
 from pipeline.runtime.console import fail
 
 LOST = "Ray ended on the node that this job runs on (its raylet was killed, or did not answer); the same command continues"
+_CONNECT_TIMEOUT_S = 5.0
 
 
 def check_own_node() -> None:
@@ -67,6 +68,7 @@ def _raylet() -> int | None:
         return None
     try:
         with socket.socket(socket.AF_UNIX) as line:
+            line.settimeout(_CONNECT_TIMEOUT_S)
             line.connect(node.raylet_socket_name)
             pid, _, _ = struct.unpack("3i", line.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
         return os.pidfd_open(pid)

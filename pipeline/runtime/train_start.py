@@ -19,6 +19,7 @@ from ray.util import placement_group_table
 from pipeline.runtime import loader_start
 
 _LOOK_EVERY_S = 2.0
+_LAST_LOOK_TIMEOUT_S = 10.0  # a cluster that answers nothing any more does not hold up a job's end
 _log = logging.getLogger(__name__)
 
 
@@ -65,7 +66,7 @@ def missing_trainers_said() -> Iterator[None]:
         yield
     finally:
         over.set()
-        thread.join()
+        thread.join(_LAST_LOOK_TIMEOUT_S)
 
 
 def _groups_of(job: str) -> list[Mapping[str, Any]]:

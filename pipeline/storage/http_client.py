@@ -12,7 +12,7 @@ from pipeline.storage.counts import count
 from pipeline.storage.faults import StrangeAnswer, changed, is_throttle, is_timeout
 from pipeline.storage.range_answers import check_range, refuse_encoded
 from pipeline.storage.stalls import watched
-from pipeline.storage.web_ranges import POOLED_CONNECTIONS, WebRange
+from pipeline.storage.web_ranges import POOLED_CONNECTIONS, WebRange, let_go
 
 _MOST_REDIRECTS = 10
 Headers = dict[str, str]
@@ -104,7 +104,7 @@ class HttpClient:
             is_own = found.get("content-encoding", "").strip().lower() in ("", "identity")
             return _length(raw, found) if is_own else None, found
         finally:
-            _let_go(raw)
+            let_go(raw)
 
     def _get(self, url: str, headers: Headers, good: tuple[int, ...], method: str = "GET") -> tuple[Any, Headers]:
         """The answer, whose body is still to come, and its headers; redirects are followed.
@@ -124,7 +124,7 @@ class HttpClient:
         found = {name.lower(): value for name, value in raw.headers.items()}
         if raw.status in good:
             return raw, found
-        _let_go(raw)
+        let_go(raw)
         if 300 <= raw.status < 400:
             way = f"more than {_MOST_REDIRECTS} redirects" if raw.get_redirect_location() else "no place that it leads to"
             raise PermanentStorageError(f"got HTTP status {raw.status} {raw.reason} and {way}, expected the object", url)
@@ -141,15 +141,6 @@ class HttpClient:
                 pool.pool_classes_by_scheme = watched(pool.pool_classes_by_scheme)
                 self._pool = pool
             return self._pool
-
-
-def _let_go(raw: Any) -> None:
-    """Gives a connection that has sent all back to the pool, and closes any other."""
-    if raw.length_remaining == 0:
-        raw.read(decode_content=False)  # nothing, and says so to who keeps the connection
-        raw.release_conn()
-    else:
-        raw.close()
 
 
 def _length(raw: Any, found: Headers) -> int | None:

@@ -36,11 +36,21 @@ class WebRange:
         return len(data)
 
     def close(self) -> None:
-        """Gives a connection that has sent all back to the pool, and closes any other."""
-        if self._raw.length_remaining == 0:
-            self._raw.release_conn()
-        else:
-            self._raw.close()
+        """Lets go of the connection."""
+        let_go(self._raw)
+
+
+def let_go(raw: Any) -> None:
+    """Gives a connection that has sent all back to the pool, and closes any other.
+
+    Args:
+        raw: urllib3's response.
+    """
+    if raw.length_remaining == 0:
+        raw.read(decode_content=False)  # nothing, and says so to who keeps the connection
+        raw.release_conn()
+    else:
+        raw.close()
 
 
 class S3Client:
