@@ -62,7 +62,7 @@ def walk_samples(data: memoryview, begins: NDArray[np.int64]) -> list[Members] |
             return None
         if is_file.any():
             names = np.ascontiguousarray(headers[is_file, :100]).view("S100")[:, 0].tolist()
-            if any(b"\0" in name for name in names):
+            if b"\0" in b"".join(names):
                 return None
             stops = (starts + sizes)[is_file]
             found.append(Members(rows[is_file].tolist(), names, starts[is_file].tolist(), stops.tolist()))
@@ -83,8 +83,9 @@ def _sizes(headers: NDArray[np.uint8]) -> NDArray[np.int64] | None:
     is_posix = (headers[:, 257:263] == np.frombuffer(b"ustar\0", np.uint8)).all(axis=1)
     has_prefix = is_posix & (headers[:, 345] != 0)
     # A name that fills its field, and a digit where size and checksum should end, go the careful way.
-    is_ended = (headers[:, 99] == 0) & np.isin(headers[:, [135, 154, 155]], (0, ord(" "))).all(axis=1)
-    return sizes if is_ended.all() and not has_prefix.any() else None
+    ends = headers[:, [99, 135, 154, 155]]
+    ends[ends == ord(" ")] = 0
+    return None if ends.any() or (headers[:, 99] != 0).any() or has_prefix.any() else sizes
 
 
 def _octal(digits: NDArray[np.uint8], weights: NDArray[np.int64]) -> NDArray[np.int64] | None:

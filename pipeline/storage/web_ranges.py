@@ -6,10 +6,11 @@ client it can ask for one version of the object (If-Match), tells what it met, a
 
 import threading
 from contextlib import closing
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipeline.storage.faults import StrangeAnswer, changed, http_status
 from pipeline.storage.range_answers import check_range
+from pipeline.storage.s3_patterns import PatternedGets
 from pipeline.storage.stalls import watched
 
 READ_BYTES = 1024 * 1024  # at most so much with one call: a socket seldom has more
@@ -64,7 +65,7 @@ class S3Client:
     def __init__(self, connect_timeout_s: float, read_timeout_s: float) -> None:
         self._timeouts = {"connect_timeout": connect_timeout_s, "read_timeout": read_timeout_s}
         self._lock = threading.Lock()
-        self._clients: dict[int, tuple[Any, Any]] = {}
+        self._stores: dict[int, _Store] = {}
 
     def open_range(self, fs: Any, path: str, url: str, start: int, end: int, version: str) -> WebRange:
         """Asks for a range of one version of an object.
@@ -77,20 +78,19 @@ class S3Client:
             end: One past the last byte.
             version: ETag without quotes; empty for any.
         """
-        asked = {"Range": f"bytes={start}-{end - 1}"}
+        headers = {"Range": f"bytes={start}-{end - 1}"}
         if version:
-            asked["IfMatch"] = f'"{version}"'
+            headers["If-Match"] = f'"{version}"'
         try:
-            answer = self._get(fs, path, asked)
+            raw = self._range(fs, path, headers)
         except Exception as error:
             if http_status(error) == 412:
                 raise changed(url, "", version) from error
             raise
-        raw = answer["Body"]._raw_stream  # its own reads block until all they ask for is there
-        body = WebRange(raw, answer.get("ETag", "").strip('"'))
+        body = WebRange(raw, raw.headers.get("ETag", "").strip('"'))
         try:
-            status = answer["ResponseMetadata"]["HTTPStatusCode"]
-            check_range(url, start, end, status, answer.get("ContentRange", ""), str(answer.get("ContentLength", "")))
+            length = raw.headers.get("Content-Length", "")
+            check_range(url, start, end, raw.status, raw.headers.get("Content-Range", ""), length)
         except Exception:
             body.close()
             raise
@@ -108,24 +108,41 @@ class S3Client:
                 raise StrangeAnswer("got no Content-Length, expected one: a part would pass for the whole")
             return body.read()
 
+    def _range(self, fs: Any, path: str, headers: dict[str, str]) -> Any:
+        """urllib3's response."""
+        bucket, key, object_version = fs.split_path(path)
+        if not object_version and not fs.req_kw:
+            return self._store(fs).gets.get(bucket, key, headers)
+        asked = {name.replace("-", ""): value for name, value in headers.items()}
+        return self._get(fs, path, asked)["Body"]._raw_stream
+
     def _get(self, fs: Any, path: str, asked: dict[str, str]) -> dict[str, Any]:
         bucket, key, object_version = fs.split_path(path)
         if object_version:
             asked = {**asked, "VersionId": object_version}
-        return self._client(fs).get_object(Bucket=bucket, Key=key, **asked, **fs.req_kw)
+        return self._store(fs).client.get_object(Bucket=bucket, Key=key, **asked, **fs.req_kw)
 
-    def _client(self, fs: Any) -> Any:
+    def _store(self, fs: Any) -> "_Store":
         with self._lock:
-            if id(fs) not in self._clients:
-                # With the file system, so that its id is not given to another one.
-                self._clients[id(fs)] = fs, _make_client(fs, self._timeouts)
-            return self._clients[id(fs)][1]
+            if id(fs) not in self._stores:
+                self._stores[id(fs)] = _make_store(fs, self._timeouts)
+            return self._stores[id(fs)]
 
 
-def _make_client(fs: Any, timeouts: dict[str, float]) -> Any:
+class _Store(NamedTuple):
+    fs: Any
+    """Kept so that its id is not given to another one."""
+    client: Any
+    """botocore's."""
+    gets: PatternedGets
+    """Through the client."""
+
+
+def _make_store(fs: Any, timeouts: dict[str, float]) -> _Store:
     import botocore.session
     from botocore import UNSIGNED
     from botocore.config import Config
+    from botocore.credentials import Credentials
 
     config = {**fs.config_kwargs, **timeouts, "max_pool_connections": POOLED_CONNECTIONS}
     config.pop("http_session_cls", None)  # aiobotocore's alone
@@ -134,7 +151,10 @@ def _make_client(fs: Any, timeouts: dict[str, float]) -> Any:
         config["signature_version"], keys = UNSIGNED, {}
     options = {"use_ssl": fs.use_ssl, "endpoint_url": fs.endpoint_url, **keys}
     given = {name: value for name, value in options.items() if value is not None} | fs.client_kwargs
-    client = botocore.session.Session(**fs.kwargs).create_client("s3", config=Config(**config), **given)
+    session = botocore.session.Session(**fs.kwargs)
+    client = session.create_client("s3", config=Config(**config), **given)
     pools = client._endpoint.http_session._pool_classes_by_scheme  # no public way in; proxies' pools share it
     pools.update(watched(pools))
-    return client
+    keys = [given.get(name) for name in ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")]
+    credentials = None if fs.anon else Credentials(*keys) if keys[0] else session.get_credentials()
+    return _Store(fs, client, PatternedGets(client, credentials))

@@ -29,6 +29,8 @@ class S3Double(ThreadingHTTPServer):
         self.objects: dict[str, bytes] = {}
         self.faults: deque[str] = deque()
         self.requests: list[str] = []
+        self.botocores = 0  # of them, by all of botocore's rules
+        self.signed_for: set[str] = set()  # regions
         self.refusal_names_condition = True
         self.ignores_condition = False
 
@@ -44,6 +46,9 @@ class _Handler(BaseHTTPRequestHandler):
         """Meet the next planned fault, if any; True if the request is over with it."""
         with self.server.lock:
             self.server.requests.append(f"{self.command} {self.path}")
+            self.server.botocores += "amz-sdk-invocation-id" in self.headers
+            scope = self.headers.get("Authorization", "").split("/")
+            self.server.signed_for.add(scope[2] if len(scope) > 2 else "")
             fault = self.server.faults.popleft() if self.server.faults else ""
         if fault == "hang up":
             self.close_connection = True

@@ -55,6 +55,14 @@ def test_read_range_returns_exactly_the_range(root: str, start: int, end: int):
     assert storage.read_range(url, start, end) == b"0123456789"[start:end]
 
 
+@pytest.mark.parametrize("name", ["a b+c", "ä€", "100%25", "x?y#z&=", "~(1)!*'", "semi;colon@,$"])
+def test_ranges_of_objects_of_any_name(root: str, name: str):
+    url = storage.join(root, name)
+    storage.put_once(url, b"0123456789")
+    version = storage.info(url).version
+    assert [storage.read_range(url, at, 10, version=version) for at in range(3)] == [b"0123456789"[at:] for at in range(3)]
+
+
 @pytest.mark.parametrize(("start", "end"), [(0, 11), (9, 12), (10, 11), (20, 30)])
 def test_a_range_past_the_end_is_an_error(root: str, pauses: list[float], start: int, end: int):
     url = storage.join(root, "object")
