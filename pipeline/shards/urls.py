@@ -2,6 +2,8 @@
 
 import glob
 import re
+from collections import Counter
+from itertools import islice
 from urllib.parse import urlsplit
 
 import braceexpand
@@ -23,6 +25,9 @@ from pipeline.shards.places import (
 )
 
 _GLOB = re.compile(r"[*?\[]")
+MAX_NAMES = 1_000_000
+"""Names that one pattern with braces may stand for: ten times what large data sets have, and known in seconds for a mistake."""
+_RANGE = re.compile(r"\{(-?\d+)\.\.(-?\d+)(?:\.\.-?(\d+))?\}")
 _MOST_LISTS = 8
 """How deep lists may lie within lists."""
 _STORE = re.compile(r"(?:(?:s3a?|gcs|gs|az|abfss?|hf|memory|file|local)://|[^:]*[./])", re.IGNORECASE)
@@ -46,8 +51,9 @@ def expand_shards(spec: str) -> list[str]:
         At least one absolute URL, none twice.
 
     Raises:
-        ConfigError: A path is missing, a pattern matches nothing, a folder has no shards or is still being packed, a shard
-            is compressed (also one that merely lies in the folder) or a link to what is not there, or one is named twice.
+        ConfigError: A path is missing, a pattern matches nothing or stands for more than `MAX_NAMES`, a folder has no shards or
+            is still being packed, a shard is compressed (also one that merely lies in the folder), a link to what is not there
+            or no plain file, or one is named twice.
         CorruptDataError: The index file is damaged.
         StorageError: The store could not be asked.
     """
@@ -56,7 +62,7 @@ def expand_shards(spec: str) -> list[str]:
         if is_compressed(url):
             raise ConfigError(f"got the compressed shard {url}, expected a plain .tar: ranges of it are read")
     if len(set(urls)) != len(urls):
-        twice = next(url for url in urls if urls.count(url) > 1)
+        twice = Counter(urls).most_common(1)[0][0]
         raise ConfigError(f"got the shard {twice} more than once, expected every shard once, in {spec!r}")
     return urls
 
@@ -111,9 +117,17 @@ def _foreign(spec: str) -> str:
 def _pieces(spec: str, asked: str) -> list[str]:
     """The names and patterns that a pattern with braces stands for."""
     try:
-        return list(braceexpand.braceexpand(spec))
+        spans = [abs(int(last) - int(first)) // max(1, int(step or 1)) for first, last, step in _RANGE.findall(spec)]
+        is_endless = max(spans, default=0) >= MAX_NAMES  # asked first: all names of a range are made at once
+        names = [] if is_endless else list(islice(braceexpand.braceexpand(spec), MAX_NAMES + 1))
     except ValueError:  # braceexpand.UnbalancedBracesError
         raise ConfigError(f"got {asked!r} with unbalanced braces; {_FORMS}") from None
+    if is_endless or len(names) > MAX_NAMES:
+        raise ConfigError(
+            f"got {asked!r}, which stands for more than {MAX_NAMES:,} names, expected at most as many; a folder or * stands for "
+            "what is there"
+        )
+    return names
 
 
 def _matches(piece: str, asked: str, folder: str) -> list[str]:

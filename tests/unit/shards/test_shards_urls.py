@@ -179,6 +179,28 @@ def test_what_cannot_be_used_is_refused_in_one_line(shard_folder: Path, name: st
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "tail", ["t-{0..9999999}", "t-{999999999999..0..-3}", "{0..999}-{000000..009999}", "{0..4,{5..999999999999}}"]
+)
+@pytest.mark.timeout(20)
+def test_a_pattern_for_more_names_than_any_data_set_has_is_refused_at_once(shard_folder: Path, tail: str) -> None:
+    with pytest.raises(ConfigError, match=r"got '.*', which stands for more than 1,000,000 names, expected at most as many"):
+        expand_shards(f"{shard_folder}/{tail}.tar")
+
+
+def test_a_hundred_thousand_names_are_none_too_many(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"there is no .*t-0\.tar \(and 99999 more\)"):
+        expand_shards(f"{tmp_path}/t-{{0..99999}}.tar")
+
+
+@pytest.mark.timeout(20)
+def test_the_last_of_many_shards_that_is_named_twice_is_found_at_once(tmp_path: Path) -> None:
+    for number in range(20_000):
+        (tmp_path / f"t-{number}.tar").touch()
+    with pytest.raises(ConfigError, match=r"t-19999\.tar more than once"):
+        expand_shards(f"{tmp_path}/t-{{{{0..19999}},19999}}.tar")
+
+
 def test_a_dangling_link_that_is_no_shard_is_no_matter_and_one_whose_target_is_there_is_a_shard(shard_folder: Path) -> None:
     (shard_folder / "notes.md").symlink_to("/nowhere/notes.md")
     (shard_folder / "train-002.tar").rename(shard_folder / "content")
