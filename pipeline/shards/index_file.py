@@ -19,7 +19,7 @@ from pipeline.errors import ConfigError, CorruptDataError
 from pipeline.shards.digests import DIGESTS_NAME
 from pipeline.shards.index import MAX_SAMPLES, DatasetMeta, ShardIndex, ShardInfo, sample_digests, sample_offsets
 from pipeline.shards.offsets import SidecarOffsets, WalkedOffsets
-from pipeline.shards.places import base_name, folder_of, look_up, relative, resolve
+from pipeline.shards.places import base_name, folder_of, look_up, read_file, relative, resolve
 from pipeline.shards.rereading import reread
 from pipeline.shards.sidecar import encode_sidecar, sidecar_of
 from pipeline.shards.versions import save_versions
@@ -99,7 +99,7 @@ def load_index(url: str) -> ShardIndex:
 
 def _index_file(url: str) -> _IndexFile:
     try:
-        return _IndexFile.model_validate_json(storage.read_bytes(url))
+        return _IndexFile.model_validate_json(read_file(url))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"

@@ -20,7 +20,9 @@ from pipeline.shards.places import (
     is_web,
     look_up,
     path_of,
+    read_file,
     refuse_dangling,
+    refuse_special,
     resolve,
 )
 
@@ -84,6 +86,7 @@ def _expand(spec: str, asked: str, folder: str = "", lists: tuple[str, ...] = ()
         if storage.is_folder(url):
             return _folder(url)
         if storage.exists(url):
+            storage.info(url)  # refuses what is no file by what it is
             return [url]
     pieces = _pieces(spec, asked)
     if not storage.is_local(url) and len(pieces) == 1 and storage.is_folder(url):
@@ -124,8 +127,8 @@ def _pieces(spec: str, asked: str) -> list[str]:
         raise ConfigError(f"got {asked!r} with unbalanced braces; {_FORMS}") from None
     if is_endless or len(names) > MAX_NAMES:
         raise ConfigError(
-            f"got {asked!r}, which stands for more than {MAX_NAMES:,} names, expected at most as many; a folder or * stands for "
-            "what is there"
+            f"got {asked!r}, which stands for more than {MAX_NAMES:,} names, expected at most as many; a folder or * stands "
+            "for what is there"
         )
     return names
 
@@ -154,6 +157,7 @@ def _folder(url: str) -> list[str]:
     names = [entry.url for entry in storage.list_objects(url)]
     links = storage.dangling_links(url)
     refuse_dangling(url, [link for link in links if is_shard(link)])
+    refuse_special(url, {name: kind for name, kind in storage.special_files(url).items() if is_shard(name)})
     bases = {base_name(name) for name in names}
     if PACKING_NAME in bases and INDEX_NAME not in bases:
         raise unfinished(url)
@@ -183,7 +187,7 @@ def _expand_list(url: str, lists: tuple[str, ...]) -> list[str]:
         within = " in ".join(reversed(lists))
         raise ConfigError(f"got the list {url} in {within}; expected none within itself, and at most {_MOST_LISTS} deep")
     try:
-        lines = storage.read_bytes(url).decode("utf-8-sig").splitlines()
+        lines = read_file(url).decode("utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise ConfigError(f"got {url}, expected a text file with one shard a line: {error}") from None
     urls: list[str] = []

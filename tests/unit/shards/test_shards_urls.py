@@ -1,11 +1,12 @@
 import json
+import os
 import zipfile
 from pathlib import Path
 
 import fsspec
 import pytest
 
-from pipeline.errors import ConfigError, CorruptDataError
+from pipeline.errors import ConfigError, CorruptDataError, PermanentStorageError
 from pipeline.shards import expand_shards, open_data
 
 
@@ -193,12 +194,31 @@ def test_a_hundred_thousand_names_are_none_too_many(tmp_path: Path) -> None:
         expand_shards(f"{tmp_path}/t-{{0..99999}}.tar")
 
 
+@pytest.mark.timeout(30)
+def test_the_last_of_many_shards_that_is_named_twice_is_found_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.shards.urls.look_up", lambda urls: urls)  # all are there
+    with pytest.raises(ConfigError, match=r"t-99999\.tar more than once"):
+        expand_shards("/nowhere/t-{{0..99999},99999}.tar")
+
+
 @pytest.mark.timeout(20)
-def test_the_last_of_many_shards_that_is_named_twice_is_found_at_once(tmp_path: Path) -> None:
-    for number in range(20_000):
-        (tmp_path / f"t-{number}.tar").touch()
-    with pytest.raises(ConfigError, match=r"t-19999\.tar more than once"):
-        expand_shards(f"{tmp_path}/t-{{{{0..19999}},19999}}.tar")
+@pytest.mark.parametrize("name", ["a.tar", "{a,b}.tar", "{a,b,c}.tar", "?.tar", "list.txt", "index.json", "lists/of.txt"])
+def test_a_pipe_in_the_place_of_a_file_is_named_and_never_opened(tmp_path: Path, name: str) -> None:
+    for pipe in ("a.tar", "b.tar", "c.tar", "list.txt", "index.json"):
+        os.mkfifo(tmp_path / pipe)
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "lists" / "of.txt").write_text("../a.tar\n")
+    with pytest.raises(PermanentStorageError, match=rf"is a named pipe, expected a file \({tmp_path}/(a\.tar|list|index)"):
+        open_data(f"{tmp_path}/{name}")
+
+
+def test_a_folder_with_a_pipe_named_as_a_shard_is_refused_and_other_pipes_are_no_matter(shard_folder: Path) -> None:
+    for name in ("pipe", ".hidden.tar"):
+        os.mkfifo(shard_folder / name)
+    assert _names(expand_shards(str(shard_folder))) == ALL
+    os.mkfifo(shard_folder / "train-003.tar")
+    with pytest.raises(ConfigError, match=r"got the folder .*data, in which .*train-003\.tar is a named pipe; expected plain"):
+        expand_shards(str(shard_folder))
 
 
 def test_a_dangling_link_that_is_no_shard_is_no_matter_and_one_whose_target_is_there_is_a_shard(shard_folder: Path) -> None:
