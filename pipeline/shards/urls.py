@@ -36,6 +36,7 @@ _STORE = re.compile(r"(?:(?:s3a?|gcs|gs|az|abfss?|hf|memory|file|local)://|[^:]*
 """How a URL begins that holds no other one: fsspec chains only archives and caches, such as `zip://a.tar::URL`."""
 _JOINT = re.compile(r"::\w+://")
 """Between two URLs of web servers, whose addresses and names may have colons."""
+_IN_CHAINS = "a chain with '::', which is not listed; expected the names of shards, as zip://{000..010}.tar::FILE has them"
 _VARIABLE = re.compile(r"\$\{\w+\}")
 _FORMS = "expected a .tar, a pattern with {000..010} or *, a folder, a .txt list or an index .json"
 
@@ -90,6 +91,8 @@ def _expand(spec: str, asked: str, folder: str = "", lists: tuple[str, ...] = ()
             return [url]
     pieces = _pieces(spec, asked)
     if not storage.is_local(url) and len(pieces) == 1 and storage.is_folder(url):
+        if _is_chain(url):
+            raise ConfigError(f"got {asked!r}, a folder in {_IN_CHAINS}")
         return _folder(url)
     urls = [found for piece in pieces for found in _matches(piece, asked, folder)]
     missing = [url for url, entry in zip(urls, look_up(urls), strict=True) if entry is None]
@@ -138,6 +141,8 @@ def _matches(piece: str, asked: str, folder: str) -> list[str]:
     url = _placed(piece, folder)
     if not _GLOB.search(path_of(url) if is_web(url) else piece) or storage.exists(url):  # a name may have brackets in it, too
         return [url]
+    if _is_chain(url):
+        raise ConfigError(f"got {asked!r}, a wildcard in {_IN_CHAINS}")
     head, _, tail = piece.rpartition("/")
     if head and storage.is_local(url) and storage.is_folder(_placed(head, folder)):
         piece = f"{glob.escape(head)}/{tail}"
@@ -146,6 +151,10 @@ def _matches(piece: str, asked: str, folder: str) -> list[str]:
     if not (matches := storage.glob(pattern)):
         raise ConfigError(f"got {asked!r}, which matches nothing; {_FORMS}")
     return matches
+
+
+def _is_chain(url: str) -> bool:
+    return "::" in url and not storage.is_local(url) and not is_web(url)
 
 
 def _placed(name: str, folder: str) -> str:

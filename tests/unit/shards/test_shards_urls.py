@@ -281,6 +281,27 @@ def test_a_shard_is_one_in_whatever_case_and_what_is_hidden_is_none(shard_folder
 
 
 @pytest.mark.parametrize(
+    ("spec", "what"),
+    [
+        ("zip://*.tar::{}/all.zip", "a wildcard"),
+        ("zip://d/[ab].tar::{}/all.zip", "a wildcard"),
+        ("zip://*.tar::{}/*.zip", "a wildcard"),
+        ("simplecache::{}/t*.tar", "a wildcard"),
+        ("zip://d::{}/all.zip", "a folder"),
+        ("zip://::{}/all.zip", "a folder"),
+    ],
+)
+def test_in_a_chain_shards_are_named_and_not_looked_for(tmp_path: Path, spec: str, what: str) -> None:
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as packed:
+        for name in ("a.tar", "b.tar", "d/a.tar", "d/b.tar"):
+            packed.writestr(name, b"x")
+    with pytest.raises(ConfigError, match=rf"got '.*', {what} in a chain with '::', which is not listed; expected the names"):
+        expand_shards(spec.format(tmp_path))
+    found = expand_shards(f"zip://d/{{a,b}}.tar::{tmp_path}/all.zip")
+    assert found == [f"zip://d/{name}.tar::{tmp_path}/all.zip" for name in "ab"]
+
+
+@pytest.mark.parametrize(
     "spec",
     [
         "a.tar::b.tar",
