@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import braceexpand
 
 from pipeline import storage
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, CorruptDataError
 from pipeline.shards.index_file import INDEX_NAME, PACKING_NAME, load_index
 from pipeline.shards.places import (
     base_name,
@@ -25,6 +25,7 @@ from pipeline.shards.places import (
     refuse_special,
     resolve,
 )
+from pipeline.shards.rereading import reread
 
 _GLOB = re.compile(r"[*?\[]")
 MAX_NAMES = 1_000_000
@@ -196,9 +197,9 @@ def _expand_list(url: str, lists: tuple[str, ...]) -> list[str]:
         within = " in ".join(reversed(lists))
         raise ConfigError(f"got the list {url} in {within}; expected none within itself, and at most {_MOST_LISTS} deep")
     try:
-        lines = read_file(url).decode("utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"got {url}, expected a text file with one shard a line: {error}") from None
+        lines = reread(lambda _: _lines(url), "expand_shards")
+    except CorruptDataError as error:
+        raise ConfigError(f"got {url}, {error.problem}") from None
     urls: list[str] = []
     for line in lines:
         entry = line.partition("#")[0].strip()
@@ -207,3 +208,14 @@ def _expand_list(url: str, lists: tuple[str, ...]) -> list[str]:
     if not urls:
         raise ConfigError(f"got {url}, which names no shards; expected one a line")
     return urls
+
+
+def _lines(url: str) -> list[str]:
+    data = read_file(url)
+    # A list has no checksum, and one that names other shards, or fewer, is a list as good as the right one.
+    if url.startswith("http://") and read_file(url) != data:
+        raise CorruptDataError("two readings of which differ, expected them alike", url)
+    try:
+        return data.decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise CorruptDataError(f"expected a text file with one shard a line: {error}", url) from None
