@@ -100,4 +100,4 @@ class CommitConflict(SwissrollError):
 
 
 class NoAnswer(SwissrollError):
-    """A process of the job that others need is stuck or out of reach."""
+    """A process of the job that others need is stuck, out of reach, or could not be started."""

@@ -1,5 +1,6 @@
 """A rank's end of the stream: its rows of each batch, asked for ahead of time and put together in row order."""
 
+import re
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 from ray import ObjectRef
 from ray.actor import ActorHandle
-from ray.exceptions import GetTimeoutError, RayTaskError
+from ray.exceptions import ActorDiedError, GetTimeoutError, RayTaskError
 
-from pipeline.errors import SwissrollError, TransientStorageError
+from pipeline.errors import NoAnswer, SwissrollError, TransientStorageError
 from pipeline.order import Piece
 from pipeline.runtime.loader import Answer, Target
 from pipeline.stream import ImageSpec, Slot, SlotPool, batches_a_call, calls_in_flight
@@ -21,6 +22,7 @@ from pipeline.training import Batch
 
 # Longer than Ray needs to notice a lost node and to restart its actors elsewhere; a hang beyond it is an error.
 BATCH_TIMEOUT_S = 600.0
+_IP = re.compile(r"\bip=([^,)]+)")
 
 
 @dataclass(slots=True)
@@ -53,6 +55,7 @@ class BatchFeed(Iterator[Batch]):
     Raises:
         SwissrollError: What a loader found, in its own words, from `next`.
         TransientStorageError: A batch did not come in time.
+        NoAnswer: A loader could not be made; one that dies later is made anew.
     """
 
     def __init__(
@@ -112,6 +115,8 @@ class BatchFeed(Iterator[Batch]):
                 raise TransientStorageError(problem, loaders) from error
             if isinstance(error, RayTaskError) and isinstance(error.cause, SwissrollError):
                 raise error.cause from None  # its text is complete; what is no error of ours keeps the loader's traceback
+            if isinstance(error, ActorDiedError) and error.actor_init_failed:
+                raise _not_made(error) from None
             raise
         self._asked.popleft()
         self._note_lives(call, answers)
@@ -167,3 +172,11 @@ class BatchFeed(Iterator[Batch]):
     def _tensor(self, column: NDArray[np.generic]) -> torch.Tensor:
         tensor = torch.from_numpy(column)
         return tensor.pin_memory() if self._pin else tensor
+
+
+def _not_made(error: ActorDiedError) -> NoAnswer:
+    """The error for a loader whose start failed: Ray keeps but the text of a traceback, whose last line is the cause."""
+    text = str(error).strip()
+    place = _IP.search(text)
+    where = f" on the node {place[1]}" if place else ""
+    return NoAnswer(f"a loader could not be started{where}: {text.rpartition(chr(10))[2]}")

@@ -2,7 +2,7 @@
 
 import math
 import os
-from numbers import Integral, Real
+from numbers import Real
 from types import NoneType
 
 import torch
@@ -86,16 +86,19 @@ def consumer_place(rank: int | None, world_size: int | None, batch_size: int) ->
         batch_size: Samples of a global batch, which they share.
 
     Raises:
-        ConfigError: Only one of them is given, there is no such rank, or consumers would have different shares.
+        ConfigError: Only one of them is given, one is no whole number, there is no such rank, or consumers would have different
+            shares.
     """
     if rank is None and world_size is None:
         with_torch = dist.is_available() and dist.is_initialized()
         rank, world_size = (dist.get_rank(), dist.get_world_size()) if with_torch else (0, 1)
-    if not isinstance(rank, Integral) or not isinstance(world_size, Integral) or not 0 <= rank < world_size:
+    if rank is not None and world_size is not None:
+        rank, world_size = whole("rank", rank), whole("world_size", world_size)
+    if rank is None or world_size is None or not 0 <= rank < world_size:
         raise ConfigError(f"got rank {rank} of {world_size} consumers, expected both, with rank from 0 to world_size - 1")
     if batch_size % world_size:
         raise ConfigError(f"batch size {batch_size} cannot be split over {world_size} consumers")
-    return int(rank), int(world_size)
+    return rank, world_size
 
 
 def _check_image(config: StreamConfig, image: ImageSpec) -> None:

@@ -18,7 +18,6 @@ from pipeline.shards.open import open_data
 from pipeline.shards.pack import pack
 from pipeline.shards.read import read_samples, read_sound_samples
 from pipeline.shards.rereading import MAX_READS, reread
-from pipeline.shards.sidecar import forget_sidecars
 from pipeline.shards.source import ImageSource, SourceImage
 from pipeline.shards.sources import PACKAGED, image_folder, open_source
 from pipeline.shards.urls import expand_shards
@@ -44,7 +43,6 @@ __all__ = [
     "decode_image",
     "decode_label",
     "expand_shards",
-    "forget_sidecars",
     "found_shards",
     "has_label",
     "has_offsets_at_hand",

@@ -1,12 +1,10 @@
 """Checksums of samples, kept beside the index: they tell bytes that changed on their way, or on a disk, and still decode.
 
-XXH3 of 64 bits over the sample's stretch of the shard, headers and padding included. After those of a shard its sidecar holds
-the checksum of them all.
+XXH3 of 64 bits over the sample's stretch of the shard, headers and padding included.
 """
 
 import hashlib
 import re
-from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -16,8 +14,7 @@ from numpy.typing import NDArray
 
 from pipeline import storage
 from pipeline.errors import CorruptDataError
-from pipeline.shards.rereading import MAX_READS, reread
-from pipeline.shards.sidecar import encode_sidecar, forget_sidecars, read_sidecar
+from pipeline.shards.rereading import MAX_READS
 
 DIGESTS_NAME = "index.xxh3.npy"
 """The name, beside the index, of the sidecar that holds checksums."""
@@ -102,44 +99,3 @@ def _read_whole(url: str, size_bytes: int, offsets: NDArray[np.int64], version: 
     for at in range(int(offsets[-1]), size_bytes if with_md5 else 0, PIECE_BYTES):
         read(at, min(at + PIECE_BYTES, size_bytes))
     return WholeShard(md5.hexdigest() if with_md5 else "", np.concatenate(pieces))
-
-
-def encode_digests(fingerprint: str, arrays: Sequence[NDArray[np.uint64]]) -> bytes:
-    """The bytes of the sidecar.
-
-    Args:
-        fingerprint: Of the index, 64 hex digits.
-        arrays: One uint64 [num_samples] a shard, in the index's order.
-    """
-    return encode_sidecar(fingerprint, [np.append(array, _seal(array)).view(np.int64) for array in arrays])
-
-
-def sealed_digests(url: str, fingerprint: str, total: int, position: int, num_samples: int) -> NDArray[np.uint64]:
-    """uint64 [num_samples]: the checksums of a shard's samples, from the sidecar.
-
-    Args:
-        url: The sidecar.
-        fingerprint: Of the index.
-        total: Numbers in the whole sidecar.
-        position: Where the shard's begin.
-        num_samples: Samples of the shard.
-
-    Raises:
-        CorruptDataError: The sidecar belongs to another index or is damaged.
-        StorageError: It could not be read.
-    """
-    what = f"checksums of the {num_samples} samples from number {position} on"
-
-    def read(is_first: bool) -> NDArray[np.uint64]:
-        if not is_first:  # checksums that are wrong would condemn samples that are sound
-            forget_sidecars()
-        found = read_sidecar(url, fingerprint, total, position, num_samples + 1).view(np.uint64)
-        if found[-1] != (seal := _seal(found[:-1])):
-            raise CorruptDataError(f"{what} have the checksum {seal:016x}, expected {found[-1]:016x}", url)
-        return found[:-1]
-
-    return reread(read, "read_sidecar")
-
-
-def _seal(digests: NDArray[np.uint64]) -> np.uint64:
-    return np.uint64(xxhash.xxh3_64_intdigest(digests.astype("<u8").tobytes()))

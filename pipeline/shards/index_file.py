@@ -16,12 +16,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipeline import storage
 from pipeline.errors import ConfigError, CorruptDataError
-from pipeline.shards.digests import DIGESTS_NAME, encode_digests
+from pipeline.shards.digests import DIGESTS_NAME
 from pipeline.shards.index import MAX_SAMPLES, DatasetMeta, ShardIndex, ShardInfo, sample_digests, sample_offsets
 from pipeline.shards.offsets import SidecarOffsets, WalkedOffsets
-from pipeline.shards.places import base_name, folder_of, look_up, relative, resolve
+from pipeline.shards.places import base_name, folder_of, look_up, read_file, relative, resolve
 from pipeline.shards.rereading import reread
-from pipeline.shards.sidecar import encode_sidecar
+from pipeline.shards.sidecar import encode_sidecar, sidecar_of
 from pipeline.shards.versions import save_versions
 
 INDEX_NAME = "index.json"
@@ -91,20 +91,15 @@ def load_index(url: str) -> ShardIndex:
     index = ShardIndex(name=name, shards=shards, offsets=WalkedOffsets(), meta=meta)
     if found.offsets is None:
         return index
-    counts = np.diff(index.starts) + 1  # every shard's offsets have one more entry: where its last sample ends
-    sidecar = SidecarOffsets(
-        resolve(folder, found.offsets),
-        index.fingerprint(),
-        np.cumsum(counts) - counts,
-        total=int(counts.sum()),
-        digests_url=None if found.digests is None else resolve(folder, found.digests),
-    )
-    return ShardIndex(name=name, shards=shards, offsets=sidecar, meta=meta)
+    counts, fingerprint = np.diff(index.starts), index.fingerprint()
+    offsets = sidecar_of(resolve(folder, found.offsets), fingerprint, counts + 1)  # one more: where the last sample ends
+    digests = None if found.digests is None else sidecar_of(resolve(folder, found.digests), fingerprint, counts)
+    return ShardIndex(name=name, shards=shards, offsets=SidecarOffsets(offsets, digests), meta=meta)
 
 
 def _index_file(url: str) -> _IndexFile:
     try:
-        return _IndexFile.model_validate_json(storage.read_bytes(url))
+        return _IndexFile.model_validate_json(read_file(url))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
@@ -153,7 +148,7 @@ def encode_index(index: ShardIndex, folder: str) -> dict[str, bytes]:
     files = {SIDECAR_NAME: encode_sidecar(index.fingerprint(), [sample_offsets(index, shard) for shard in numbers])}
     digests = [found for shard in numbers if (found := sample_digests(index, shard)) is not None]
     if len(digests) == len(numbers):
-        files[DIGESTS_NAME] = encode_digests(index.fingerprint(), digests)
+        files[DIGESTS_NAME] = encode_sidecar(index.fingerprint(), [found.view(np.int64) for found in digests])
     content = {
         "__kind__": KIND,
         "wids_version": 1,

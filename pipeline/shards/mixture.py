@@ -11,7 +11,7 @@ from pipeline import storage
 from pipeline.errors import ConfigError, CorruptDataError
 from pipeline.shards.index import DatasetMeta, MixedSource, ShardIndex
 from pipeline.shards.offsets import JoinedOffsets
-from pipeline.shards.places import base_name, folder_of, resolve
+from pipeline.shards.places import base_name, folder_of, read_file, resolve
 from pipeline.shards.rereading import reread
 
 MAX_WEIGHT_SUM = 10**9
@@ -72,7 +72,7 @@ def _content(url: str, **hooks: Any) -> Any:
 
     def read(is_first: bool) -> object:
         try:
-            return json.loads(storage.read_bytes(url), **hooks)
+            return json.loads(read_file(url), **hooks)
         except (ValueError, RecursionError) as error:
             raise CorruptDataError(repr(error), url) from None
 

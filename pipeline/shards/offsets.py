@@ -5,17 +5,15 @@ In the first two, checksums of the samples may be kept as well.
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import CorruptDataError
-from pipeline.shards.digests import sealed_digests
-from pipeline.shards.rereading import reread
 from pipeline.shards.scan import sound_scan
-from pipeline.shards.sidecar import CACHED_SHARDS, forget_sidecars, read_sidecar
+from pipeline.shards.sidecar import CACHED_SHARDS, Sidecar
 from pipeline.shards.tar_header import BLOCK_BYTES
 
 
@@ -50,44 +48,29 @@ class MemoryOffsets:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SidecarOffsets:
-    """Offsets in a sidecar on storage, fetched shard by shard and cached."""
+    """Offsets in a sidecar on storage, and checksums in another where there is one."""
 
-    url: str
-    """The sidecar."""
+    offsets: Sidecar
+    """num_samples + 1 numbers a shard."""
 
-    fingerprint: str
-    """Of the index that the sidecar was written with; the sidecar must carry the same."""
-
-    positions: NDArray[np.int64]
-    """int64 [num_shards]: where each shard's offsets begin in the sidecar, in numbers after its prefix."""
-
-    total: int
-    """Offsets in the whole sidecar, over all shards."""
-
-    digests_url: str | None = None
-    """The sidecar of checksums, laid out like the other; None where there is none."""
+    digests: Sidecar | None = None
+    """num_samples numbers a shard; None where there are no checksums."""
 
     @property
     def has_digests(self) -> bool:
         """Whether checksums are known."""
-        return self.digests_url is not None
+        return self.digests is not None
 
     def of_shard(self, shard: int, url: str, size_bytes: int, num_samples: int) -> NDArray[np.int64]:
-        """The offsets of shard number `shard`: one ranged read of 8 * (num_samples + 1) bytes.
+        """The offsets of shard number `shard`: one ranged read of 8 * (num_samples + 2) bytes, their seal included.
 
         Raises:
             CorruptDataError: The sidecar belongs to another index or is damaged.
             StorageError: It could not be read.
         """
-
-        def read(is_first: bool) -> NDArray[np.int64]:
-            if not is_first:
-                forget_sidecars()
-            offsets = read_sidecar(self.url, self.fingerprint, self.total, int(self.positions[shard]), num_samples + 1)
-            _check(offsets, size_bytes, self.url, url)
-            return offsets
-
-        return reread(read, "read_sidecar")
+        offsets = self.offsets.of_shard(shard, num_samples + 1)
+        _check(offsets, size_bytes, self.offsets.url, url)
+        return offsets
 
     def digests_of_shard(self, shard: int, num_samples: int) -> NDArray[np.uint64] | None:
         """The checksums of its samples.
@@ -96,13 +79,11 @@ class SidecarOffsets:
             CorruptDataError: The sidecar belongs to another index or is damaged.
             StorageError: It could not be read.
         """
-        if self.digests_url is None:
-            return None
-        return sealed_digests(self.digests_url, self.fingerprint, self.total, int(self.positions[shard]), num_samples)
+        return None if self.digests is None else self.digests.of_shard(shard, num_samples).view(np.uint64)
 
     def select(self, numbers: Sequence[int]) -> "SidecarOffsets":
-        """The offsets of only these shards, in the same sidecar."""
-        return replace(self, positions=self.positions[list(numbers)])
+        """The offsets of only these shards, in the same sidecars."""
+        return SidecarOffsets(self.offsets.select(numbers), None if self.digests is None else self.digests.select(numbers))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from pipeline import storage
@@ -95,6 +95,35 @@ def is_visible(url: str) -> bool:
         return False
 
 
+def read_file(url: str) -> bytes:
+    """The content of a file that names shards; a pipe of its name is refused, as reading it could wait for ever.
+
+    Args:
+        url: An absolute URL.
+
+    Raises:
+        PermanentStorageError: There is no such file, or it is none.
+        StorageError: It could not be read.
+    """
+    if storage.is_local(url):
+        storage.info(url)
+    return storage.read_bytes(url)
+
+
+def refuse_special(folder: str, specials: Mapping[str, str]) -> None:
+    """Refuses a folder in which a pipe, socket or device has the name of a file that would be read.
+
+    Args:
+        folder: Its URL.
+        specials: What each such name is, as `storage.special_files` tells it.
+
+    Raises:
+        ConfigError: There are any.
+    """
+    for name, kind in specials.items():
+        raise ConfigError(f"got the folder {folder}, in which {name} is {kind}; expected plain files")
+
+
 def refuse_dangling(folder: str, links: Sequence[str]) -> None:
     """Refuses a folder whose files would be fewer than its names: what lies in it is taken for all there is.
 
@@ -121,6 +150,7 @@ def look_up(urls: Sequence[str]) -> list[ObjectInfo | None]:
 
     Raises:
         PermissionDenied: One may not be looked at.
+        PermanentStorageError: One is a pipe, a socket or a device.
         StorageError: The store could not be asked.
     """
     folders: dict[str, list[str]] = {}
@@ -134,6 +164,8 @@ def look_up(urls: Sequence[str]) -> list[ObjectInfo | None]:
             single += members
         else:
             found.update((url, listed[base]) for url in members if (base := base_name(url)) in listed)
+            # What has a name and is not listed is no file, and is told what it is when it is asked for by itself.
+            single += [url for url in members if url not in found and storage.is_local(url) and storage.exists(url)]
     if single:
         with ThreadPoolExecutor(_THREADS) as pool:
             found.update((url, entry) for url, entry in zip(single, pool.map(_info_or_none, single), strict=True) if entry)

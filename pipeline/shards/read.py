@@ -15,7 +15,6 @@ from pipeline.shards.grouping import group_members, split_name
 from pipeline.shards.index import ShardIndex, sample_digests, sample_offsets
 from pipeline.shards.rereading import reread
 from pipeline.shards.same_fields import same_fields
-from pipeline.shards.sidecar import forget_sidecars
 from pipeline.shards.tar_columns import Members, walk_samples
 from pipeline.shards.tar_walk import walk_tar
 from pipeline.storage import RangeCache
@@ -44,11 +43,7 @@ def read_samples(index: ShardIndex, shard: int, start: int, stop: int, cache: Ra
         raise IndexError(f"samples [{start}, {stop}) of a shard with {info.num_samples} samples ({info.url})")
     if start == stop:
         return []
-    try:
-        return _read(index, shard, start, stop, cache)
-    except CorruptDataError:
-        forget_sidecars()  # it may be they that were damaged on their way: the next attempt reads all anew
-        raise
+    return _read(index, shard, start, stop, cache)
 
 
 def read_sound_samples(index: ShardIndex, shard: int, start: int, stop: int) -> list[RawSample]:
@@ -69,7 +64,6 @@ def read_sound_samples(index: ShardIndex, shard: int, start: int, stop: int) -> 
     def sound(number: int, is_first: bool) -> RawSample:
         sample = samples[number]
         if not is_first:
-            forget_sidecars()  # wrong offsets give other bytes, too
             (sample,) = read_samples(index, shard, start + number, start + number + 1)
         check_digest(sample)
         return sample

@@ -1,22 +1,24 @@
 """Numbers of every shard in one file beside the index ("sidecar"), of which a reader fetches only those of the shard it reads.
 
 The file is an ordinary `.npy` of int64 that numpy opens. Its first five numbers are the format's version and the 32 bytes of
-the index's fingerprint, so that numbers of other shards are refused; then follow, shard after shard, `num_samples + 1` numbers
-of each.
+the index's fingerprint, so that numbers of other shards are refused; then follow, shard after shard, the numbers of each and
+their seal: XXH3 of 64 bits over them, little-endian.
 """
 
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
+import xxhash
 from numpy.typing import NDArray
 
 from pipeline import storage
 from pipeline.errors import CorruptDataError
 from pipeline.shards.rereading import reread
 
-SIDECAR_VERSION = 1
+SIDECAR_VERSION = 2
 """First number in a sidecar; changes with its layout."""
 
 CACHED_SHARDS = 256
@@ -26,16 +28,64 @@ _PREFIX_NUMBERS = 5  # version, then the fingerprint as four int64
 _NUMBER_BYTES = 8
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Sidecar:
+    """A sidecar on storage, fetched shard by shard and cached; what is not as it was written is never handed out."""
+
+    url: str
+    """Where it is."""
+
+    fingerprint: str
+    """Of the index that it was written with; it must carry the same."""
+
+    positions: NDArray[np.int64]
+    """int64 [num_shards]: where each shard's numbers begin, counted after the prefix."""
+
+    total: int
+    """Numbers after the prefix, over all shards, seals included."""
+
+    def of_shard(self, shard: int, count: int) -> NDArray[np.int64]:
+        """int64 [count]: the numbers of shard number `shard`, in one ranged read of 8 * (count + 1) bytes.
+
+        Raises:
+            CorruptDataError: The sidecar belongs to another index or is damaged.
+            StorageError: It could not be read.
+        """
+        at = int(self.positions[shard])
+        return reread(lambda _: _sealed(self.url, self.fingerprint, self.total, at, count), "read_sidecar")
+
+    def select(self, numbers: Sequence[int]) -> "Sidecar":
+        """The same sidecar for only these shards."""
+        return replace(self, positions=self.positions[list(numbers)])
+
+
+def sidecar_of(url: str, fingerprint: str, counts: NDArray[np.int64]) -> Sidecar:
+    """The sidecar at `url`.
+
+    Args:
+        url: Where it is.
+        fingerprint: Of the index, 64 hex digits.
+        counts: int64 [num_shards]: numbers of each shard, without the seal.
+    """
+    lengths = counts + 1
+    return Sidecar(url, fingerprint, np.cumsum(lengths) - lengths, int(lengths.sum()))
+
+
 def encode_sidecar(fingerprint: str, arrays: Sequence[NDArray[np.int64]]) -> bytes:
     """The bytes of a sidecar.
 
     Args:
         fingerprint: Of the index, 64 hex digits.
-        arrays: One int64 [num_samples + 1] a shard, in the index's order.
+        arrays: The numbers of each shard, int64, in the index's order.
     """
     buffer = io.BytesIO()
-    np.save(buffer, np.concatenate([_prefix(fingerprint), *arrays]).astype("<i8"), allow_pickle=False)
+    sealed = [part for array in arrays for part in (array, [_seal(array)])]
+    np.save(buffer, np.concatenate([_prefix(fingerprint), *sealed]).astype("<i8"), allow_pickle=False)
     return buffer.getvalue()
+
+
+def _seal(numbers: NDArray[np.int64]) -> np.int64:
+    return np.uint64(xxhash.xxh3_64_intdigest(numbers.astype("<i8").tobytes())).view(np.int64)
 
 
 def _prefix(fingerprint: str) -> NDArray[np.int64]:
@@ -55,13 +105,17 @@ def _data_offset(url: str, fingerprint: str, total: int) -> int:
         raise CorruptDataError(f"sidecar is no .npy file: {error}", url) from None
     at = stream.tell()
     numbers = _PREFIX_NUMBERS + total
-    if version != (1, 0) or fortran_order or dtype != np.dtype("<i8") or shape != (numbers,):
+    if version != (1, 0) or fortran_order or dtype != np.dtype("<i8") or len(shape) != 1 or len(head) < at + _NUMBER_BYTES:
+        raise CorruptDataError(f"sidecar holds {dtype} {shape}, expected int64 ({numbers},)", url)
+    found = np.frombuffer(head, "<i8", min(_PREFIX_NUMBERS, (len(head) - at) // _NUMBER_BYTES), at)
+    if found[0] != SIDECAR_VERSION:  # first: with the version the number of numbers changes
+        raise CorruptDataError(
+            f"sidecar has format version {found[0]}, expected {SIDECAR_VERSION}; jobs/index.py indexes the shards again", url
+        )
+    if shape != (numbers,):
         raise CorruptDataError(f"sidecar holds {dtype} {shape}, expected int64 ({numbers},)", url)
     if size != at + numbers * _NUMBER_BYTES:
         raise CorruptDataError(f"sidecar has {size} bytes, expected {at + numbers * _NUMBER_BYTES}", url)
-    found = np.frombuffer(head, "<i8", _PREFIX_NUMBERS, at)
-    if found[0] != SIDECAR_VERSION:
-        raise CorruptDataError(f"sidecar has format version {found[0]}, expected {SIDECAR_VERSION}", url)
     if not np.array_equal(found, _prefix(fingerprint)):
         raise CorruptDataError(
             f"sidecar was written for the index {found[1:].tobytes().hex()[:16]}, expected {fingerprint[:16]}: it is stale", url
@@ -70,26 +124,12 @@ def _data_offset(url: str, fingerprint: str, total: int) -> int:
 
 
 @lru_cache(maxsize=2 * CACHED_SHARDS)  # offsets and checksums
-def read_sidecar(url: str, fingerprint: str, total: int, position: int, count: int) -> NDArray[np.int64]:
-    """int64 [count]: some of the numbers, kept in memory.
-
-    Args:
-        url: The sidecar.
-        fingerprint: Of the index.
-        total: How many numbers it should hold.
-        position: The first of those that are wanted.
-        count: How many.
-
-    Raises:
-        CorruptDataError: The sidecar belongs to another index or is damaged.
-        StorageError: It could not be read.
-    """
-    at = reread(lambda _: _data_offset(url, fingerprint, total), "read_sidecar")
-    first = at + position * _NUMBER_BYTES
-    return np.frombuffer(storage.read_range(url, first, first + count * _NUMBER_BYTES), "<i8")
-
-
-def forget_sidecars() -> None:
-    """Has numbers read again that are in memory: they may have been damaged on their way."""
-    read_sidecar.cache_clear()
-    _data_offset.cache_clear()
+def _sealed(url: str, fingerprint: str, total: int, position: int, count: int) -> NDArray[np.int64]:
+    # Sealed numbers alone are kept: what came damaged once must not be taken for what is stored.
+    first = _data_offset(url, fingerprint, total) + position * _NUMBER_BYTES
+    found = np.frombuffer(storage.read_range(url, first, first + (count + 1) * _NUMBER_BYTES), "<i8")
+    if (seal := _seal(found[:-1])) != found[-1]:
+        got, expected = (int(one) & (2**64 - 1) for one in (seal, found[-1]))
+        problem = f"sidecar's {count} numbers from number {position} on have the checksum {got:016x}, expected {expected:016x}"
+        raise CorruptDataError(problem, url)
+    return found[:-1]

@@ -12,7 +12,7 @@ from pipeline import storage
 from pipeline.errors import ConfigError
 from pipeline.shards.decode import decode_image, image_format
 from pipeline.shards.fields import IMAGE_SUFFIXES
-from pipeline.shards.places import refuse_dangling
+from pipeline.shards.places import refuse_dangling, refuse_special
 from pipeline.shards.source import ImageSource, SourceImage
 
 _KEPT = {"PNG": "png", "JPEG": "jpg", "WEBP": "webp"}  # packed as they are; other formats become PNG
@@ -50,7 +50,7 @@ def image_folder(path: str, *, seed: int = 0) -> ImageSource:
 
     Raises:
         ConfigError: The folder is missing, has no images, has some in class folders and some beside them, or has links to
-            images that are not there.
+            images that are not there, or pipes, sockets or devices named as images.
         StorageError: It could not be listed.
     """
     folder = storage.absolute_url(path)
@@ -67,6 +67,8 @@ def image_folder(path: str, *, seed: int = 0) -> ImageSource:
     # A link without a suffix may be a whole class of images.
     lost = [link for link in links if not _is_hidden(link) and (_is_image(link) or "." not in link.rpartition("/")[2])]
     refuse_dangling(folder, lost)
+    specials = {_name_in(folder, url): kind for url, kind in storage.special_files(folder, recursive=True).items()}
+    refuse_special(folder, {name: kind for name, kind in specials.items() if _is_image(name) and not _is_hidden(name)})
     if not names:
         raise ConfigError(f"got the folder {folder} with no images in it; expected files ending in {', '.join(IMAGE_SUFFIXES)}")
     classes = sorted({name.partition("/")[0] for name in names if "/" in name})

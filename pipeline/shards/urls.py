@@ -2,12 +2,14 @@
 
 import glob
 import re
+from collections import Counter
+from itertools import islice
 from urllib.parse import urlsplit
 
 import braceexpand
 
 from pipeline import storage
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, CorruptDataError
 from pipeline.shards.index_file import INDEX_NAME, PACKING_NAME, load_index
 from pipeline.shards.places import (
     base_name,
@@ -18,17 +20,24 @@ from pipeline.shards.places import (
     is_web,
     look_up,
     path_of,
+    read_file,
     refuse_dangling,
+    refuse_special,
     resolve,
 )
+from pipeline.shards.rereading import reread
 
 _GLOB = re.compile(r"[*?\[]")
+MAX_NAMES = 1_000_000
+"""Names that one pattern with braces may stand for: ten times what large data sets have, and known in seconds for a mistake."""
+_RANGE = re.compile(r"\{(-?\d+)\.\.(-?\d+)(?:\.\.-?(\d+))?\}")
 _MOST_LISTS = 8
 """How deep lists may lie within lists."""
 _STORE = re.compile(r"(?:(?:s3a?|gcs|gs|az|abfss?|hf|memory|file|local)://|[^:]*[./])", re.IGNORECASE)
 """How a URL begins that holds no other one: fsspec chains only archives and caches, such as `zip://a.tar::URL`."""
 _JOINT = re.compile(r"::\w+://")
 """Between two URLs of web servers, whose addresses and names may have colons."""
+_IN_CHAINS = "a chain with '::', which is not listed; expected the names of shards, as zip://{000..010}.tar::FILE has them"
 _VARIABLE = re.compile(r"\$\{\w+\}")
 _FORMS = "expected a .tar, a pattern with {000..010} or *, a folder, a .txt list or an index .json"
 
@@ -46,8 +55,9 @@ def expand_shards(spec: str) -> list[str]:
         At least one absolute URL, none twice.
 
     Raises:
-        ConfigError: A path is missing, a pattern matches nothing, a folder has no shards or is still being packed, a shard
-            is compressed (also one that merely lies in the folder) or a link to what is not there, or one is named twice.
+        ConfigError: A path is missing, a pattern matches nothing or stands for more than `MAX_NAMES`, a folder has no shards or
+            is still being packed, a shard is compressed (also one that merely lies in the folder), a link to what is not there
+            or no plain file, or one is named twice.
         CorruptDataError: The index file is damaged.
         StorageError: The store could not be asked.
     """
@@ -56,7 +66,7 @@ def expand_shards(spec: str) -> list[str]:
         if is_compressed(url):
             raise ConfigError(f"got the compressed shard {url}, expected a plain .tar: ranges of it are read")
     if len(set(urls)) != len(urls):
-        twice = next(url for url in urls if urls.count(url) > 1)
+        twice = Counter(urls).most_common(1)[0][0]
         raise ConfigError(f"got the shard {twice} more than once, expected every shard once, in {spec!r}")
     return urls
 
@@ -78,9 +88,12 @@ def _expand(spec: str, asked: str, folder: str = "", lists: tuple[str, ...] = ()
         if storage.is_folder(url):
             return _folder(url)
         if storage.exists(url):
+            storage.info(url)  # refuses what is no file by what it is
             return [url]
     pieces = _pieces(spec, asked)
     if not storage.is_local(url) and len(pieces) == 1 and storage.is_folder(url):
+        if _is_chain(url):
+            raise ConfigError(f"got {asked!r}, a folder in {_IN_CHAINS}")
         return _folder(url)
     urls = [found for piece in pieces for found in _matches(piece, asked, folder)]
     missing = [url for url, entry in zip(urls, look_up(urls), strict=True) if entry is None]
@@ -111,9 +124,17 @@ def _foreign(spec: str) -> str:
 def _pieces(spec: str, asked: str) -> list[str]:
     """The names and patterns that a pattern with braces stands for."""
     try:
-        return list(braceexpand.braceexpand(spec))
+        spans = [abs(int(last) - int(first)) // max(1, int(step or 1)) for first, last, step in _RANGE.findall(spec)]
+        is_endless = max(spans, default=0) >= MAX_NAMES  # asked first: all names of a range are made at once
+        names = [] if is_endless else list(islice(braceexpand.braceexpand(spec), MAX_NAMES + 1))
     except ValueError:  # braceexpand.UnbalancedBracesError
         raise ConfigError(f"got {asked!r} with unbalanced braces; {_FORMS}") from None
+    if is_endless or len(names) > MAX_NAMES:
+        raise ConfigError(
+            f"got {asked!r}, which stands for more than {MAX_NAMES:,} names, expected at most as many; a folder or * stands "
+            "for what is there"
+        )
+    return names
 
 
 def _matches(piece: str, asked: str, folder: str) -> list[str]:
@@ -121,6 +142,8 @@ def _matches(piece: str, asked: str, folder: str) -> list[str]:
     url = _placed(piece, folder)
     if not _GLOB.search(path_of(url) if is_web(url) else piece) or storage.exists(url):  # a name may have brackets in it, too
         return [url]
+    if _is_chain(url):
+        raise ConfigError(f"got {asked!r}, a wildcard in {_IN_CHAINS}")
     head, _, tail = piece.rpartition("/")
     if head and storage.is_local(url) and storage.is_folder(_placed(head, folder)):
         piece = f"{glob.escape(head)}/{tail}"
@@ -129,6 +152,10 @@ def _matches(piece: str, asked: str, folder: str) -> list[str]:
     if not (matches := storage.glob(pattern)):
         raise ConfigError(f"got {asked!r}, which matches nothing; {_FORMS}")
     return matches
+
+
+def _is_chain(url: str) -> bool:
+    return "::" in url and not storage.is_local(url) and not is_web(url)
 
 
 def _placed(name: str, folder: str) -> str:
@@ -140,6 +167,7 @@ def _folder(url: str) -> list[str]:
     names = [entry.url for entry in storage.list_objects(url)]
     links = storage.dangling_links(url)
     refuse_dangling(url, [link for link in links if is_shard(link)])
+    refuse_special(url, {name: kind for name, kind in storage.special_files(url).items() if is_shard(name)})
     bases = {base_name(name) for name in names}
     if PACKING_NAME in bases and INDEX_NAME not in bases:
         raise unfinished(url)
@@ -169,9 +197,9 @@ def _expand_list(url: str, lists: tuple[str, ...]) -> list[str]:
         within = " in ".join(reversed(lists))
         raise ConfigError(f"got the list {url} in {within}; expected none within itself, and at most {_MOST_LISTS} deep")
     try:
-        lines = storage.read_bytes(url).decode("utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"got {url}, expected a text file with one shard a line: {error}") from None
+        lines = reread(lambda _: _lines(url), "expand_shards")
+    except CorruptDataError as error:
+        raise ConfigError(f"got {url}, {error.problem}") from None
     urls: list[str] = []
     for line in lines:
         entry = line.partition("#")[0].strip()
@@ -180,3 +208,14 @@ def _expand_list(url: str, lists: tuple[str, ...]) -> list[str]:
     if not urls:
         raise ConfigError(f"got {url}, which names no shards; expected one a line")
     return urls
+
+
+def _lines(url: str) -> list[str]:
+    data = read_file(url)
+    # A list has no checksum, and one that names other shards, or fewer, is a list as good as the right one.
+    if url.startswith("http://") and read_file(url) != data:
+        raise CorruptDataError("two readings of which differ, expected them alike", url)
+    try:
+        return data.decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise CorruptDataError(f"expected a text file with one shard a line: {error}", url) from None

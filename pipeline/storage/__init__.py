@@ -1,9 +1,9 @@
 """Objects on any store behind one small interface: local folders, memory://, s3://, http(s):// and whatever fsspec knows.
 
 What lives here: addresses (`absolute_url`, `join`, `is_local`), reading (`read_bytes`, `read_range`), looking
-(`exists`, `is_folder`, `info`, `list_objects`, `dangling_links`, `glob`, and `put_trouble` before anything is put) and the
-ways to change a store (`put_once`, `put_replace`, `remove_tree`, and `remove_partials` for what killed writers left). An
-object becomes visible whole or not at all, a short read is an error, and transient faults are retried, bounded and
+(`exists`, `is_folder`, `info`, `list_objects`, `dangling_links`, `special_files`, `glob`, and `put_trouble` before anything is
+put) and the ways to change a store (`put_once`, `put_replace`, `remove_tree`, and `remove_partials` for what killed writers
+left). An object becomes visible whole or not at all, a short read is an error, and transient faults are retried, bounded and
 counted (`counts`). A ranged read that breaks off goes on at the byte reached, in the same version of the object; a
 store that asks to slow down is asked more slowly by the whole process.
 `honours_put_once` finds stores that break the promise of `put_once`; `locked` (local) and `leased` keep a second job
@@ -30,6 +30,7 @@ from pipeline.storage.objects import (
     read_range,
     remove_partials,
     remove_tree,
+    special_files,
 )
 from pipeline.storage.probe import honours_put_once
 from pipeline.storage.put_trouble import put_trouble
@@ -69,4 +70,5 @@ __all__ = [
     "remove_partials",
     "remove_tree",
     "rename",
+    "special_files",
 ]

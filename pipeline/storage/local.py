@@ -12,7 +12,7 @@ from pathlib import Path
 from pipeline.errors import PermanentStorageError
 from pipeline.storage.faults import short_range
 from pipeline.storage.info import ObjectInfo
-from pipeline.storage.local_walk import NO_SUCH_NAME_ERRNO, aside_name, is_partial, walk
+from pipeline.storage.local_walk import NO_SUCH_NAME_ERRNO, aside_name, is_partial, special_kind, walk
 from pipeline.storage.ranges import OpenRange
 
 _CALL_BYTES = 2**20
@@ -41,16 +41,25 @@ class LocalStore:
         """Size and mtime of a file."""
         if self.is_folder(path):
             raise IsADirectoryError(errno.EISDIR, "is a folder, expected a file")
-        return _object_info(path, os.stat(path))  # noqa: PTH116 (mirrors DirEntry.stat below)
+        stat = os.stat(path)  # noqa: PTH116 (mirrors DirEntry.stat below)
+        if kind := special_kind(stat.st_mode):
+            raise PermanentStorageError(f"is {kind}, expected a file", path)
+        return _object_info(path, stat)
 
     def list_objects(self, path: str, recursive: bool) -> list[ObjectInfo]:
         """Files in the folder, in no order; none if there is no such folder."""
-        return [_object_info(entry.path, stat) for entry, stat in walk(path, recursive) if stat is not None]
+        found = walk(path, recursive)
+        return [_object_info(entry.path, stat) for entry, stat in found if stat is not None and not special_kind(stat.st_mode)]
 
     def dangling_links(self, path: str, recursive: bool) -> list[str]:
         """Links in the folder to what is not there, in no order."""
-        found = walk(path, recursive, links_only=True)
+        found = walk(path, recursive, is_odd=True)
         return [entry.path for entry, stat in found if stat is None and os.path.islink(entry.path)]  # noqa: PTH114
+
+    def special_files(self, path: str, recursive: bool) -> dict[str, str]:
+        """What each pipe, socket or device in the folder is, by its name."""
+        found = walk(path, recursive, is_odd=True)
+        return {entry.path: kind for entry, stat in found if stat is not None and (kind := special_kind(stat.st_mode))}
 
     def glob(self, pattern: str) -> list[str]:
         """Files and folders that match; `**` crosses folders."""

@@ -3,14 +3,16 @@
 import os
 from pathlib import Path
 
-from pipeline.storage.local_walk import leads_to_folder
+from pipeline.storage.local_walk import leads_to_folder, special_kind
 from pipeline.storage.objects import exists
 from pipeline.storage.retry import retrying
 from pipeline.storage.urls import absolute_url, is_local
 
 
 def no_objects(folder_url: str) -> dict[str, str]:
-    """What is in a local folder and no object, by its name: "a folder" or "a link that leads nowhere"; object stores: nothing.
+    """What is in a local folder and no object, by its name: "a folder", "a link that leads nowhere" or, say, "a socket".
+
+    Object stores have nothing of the kind.
 
     Args:
         folder_url: The folder; where there is none nothing is in it.
@@ -65,4 +67,6 @@ def _no_objects(folder: Path) -> dict[str, str]:
             found[entry.name] = "a folder"
         elif entry.is_symlink() and not Path(entry.path).exists():
             found[entry.name] = "a link that leads nowhere"
+        elif not entry.is_file() and (kind := special_kind(entry.stat().st_mode)):
+            found[entry.name] = kind
     return found

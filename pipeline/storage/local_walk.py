@@ -4,11 +4,18 @@ import errno
 import os
 import re
 import secrets
+import stat
 from collections.abc import Iterator
 
 NO_SUCH_NAME_ERRNO = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP})
 """What says that there is nothing of a name, or that its link leads nowhere: to what is not there, or round in a loop."""
 _NOWHERE_ERRNO = frozenset({errno.ENOENT, errno.ELOOP})
+_SPECIAL = {
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
 _PARTIAL_NAME = re.compile(r"\.[^/]+\.[0-9a-f]{16}\.partial")
 
 
@@ -22,9 +29,10 @@ def is_partial(name: str) -> bool:
     return _PARTIAL_NAME.fullmatch(name) is not None
 
 
-def walk(path: str, recursive: bool, links_only: bool = False) -> Iterator[tuple[os.DirEntry[str], os.stat_result | None]]:
+def walk(path: str, recursive: bool, is_odd: bool = False) -> Iterator[tuple[os.DirEntry[str], os.stat_result | None]]:
     """Every visible file (or link to one) of the folder, and below it; None for one that is not there.
 
+    With `is_odd` only what is no plain file: links, and pipes, sockets and devices, which a walk without it shows, too.
     Such a file was removed since the folder was read, or a link leads to nothing. A listing leaves out both: it tells what
     can be read, and a stray link beside checkpoints or samples, which their own lists name, must not stop a run. Where a
     file that is left out means data lost without a word, the caller asks for the dangling links as well.
@@ -40,17 +48,28 @@ def walk(path: str, recursive: bool, links_only: bool = False) -> Iterator[tuple
             continue
         if leads_to_folder(entry):
             if recursive:
-                yield from walk(entry.path, recursive, links_only)
+                yield from walk(entry.path, recursive, is_odd)
             continue
-        if links_only and not entry.is_symlink():
+        if is_odd and entry.is_file(follow_symlinks=False):
             continue
         try:
-            stat = entry.stat()
+            found = entry.stat()
         except OSError as error:
             if error.errno not in _NOWHERE_ERRNO:
                 raise
-            stat = None
-        yield entry, stat
+            found = None
+        yield entry, found
+
+
+def special_kind(mode: int) -> str:
+    """What a file is that holds no bytes of its own, in words; empty for plain files and folders.
+
+    Opening one may wait for ever.
+
+    Args:
+        mode: As `os.stat` tells it.
+    """
+    return _SPECIAL.get(stat.S_IFMT(mode), "")
 
 
 def leads_to_folder(entry: os.DirEntry[str]) -> bool:

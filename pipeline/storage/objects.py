@@ -36,7 +36,7 @@ def info(url: str) -> ObjectInfo:
     """Size and version of one object.
 
     Raises:
-        PermanentStorageError: There is no such object, it is a folder, or it may not be looked at.
+        PermanentStorageError: There is no such object, it is a folder, pipe, socket or device, or it may not be looked at.
         TransientStorageError: The store did not answer.
     """
     store, url = _find(url)
@@ -51,7 +51,8 @@ def list_objects(folder_url: str, recursive: bool = False) -> list[ObjectInfo]:
         recursive: Whether to list what is in subfolders too.
 
     Returns:
-        Files only; what killed writers left aside is not shown, nor a link to what is not there (`dangling_links`).
+        Files only; what killed writers left aside is not shown, nor a link to what is not there (`dangling_links`),
+        nor what can only be waited for (`special_files`).
 
     Raises:
         StorageError: The store could not be asked.
@@ -77,6 +78,22 @@ def dangling_links(folder_url: str, recursive: bool = False) -> list[str]:
     if not isinstance(store, LocalStore):
         return []
     return sorted(retrying("dangling_links", url, lambda: store.dangling_links(url, recursive)))
+
+
+def special_files(folder_url: str, recursive: bool = False) -> dict[str, str]:
+    """What each named pipe, socket or device in a folder is, in words, by its URL, sorted: `list_objects` leaves them out.
+
+    Args:
+        folder_url: The folder; only local ones have such.
+        recursive: Whether to look into subfolders too.
+
+    Raises:
+        StorageError: The file system refused.
+    """
+    store, url = _find(folder_url)
+    if not isinstance(store, LocalStore):
+        return {}
+    return dict(sorted(retrying("special_files", url, lambda: store.special_files(url, recursive)).items()))
 
 
 def glob(pattern_url: str) -> list[str]:

@@ -17,7 +17,6 @@ from pipeline.shards import (
     check_digest,
     decode_image,
     decode_label,
-    forget_sidecars,
     image_field,
     read_samples,
 )
@@ -87,7 +86,6 @@ class RowMaker:
             except (CorruptDataError, ConfigError) as error:  # the latter: without an image or a label
                 # Damaged on its way? Then what is read now differs, and may be sound. One that is listed was looked at enough.
                 if reads < MAX_READS and number not in self._reported:
-                    forget_sidecars()  # as may the offsets: they say which bytes are the sample's
                     again, reads = self._read(number), reads + 1
                     if again.stretch != raw.stretch:
                         storage.count("retries", "decode")

@@ -11,18 +11,21 @@ import traceback
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import ray
 import torch
+from ray.actor import ActorHandle
 from ray.cluster_utils import Cluster
 from ray.exceptions import RayTaskError
 from ray_processes import actor_pids, asked_pids, rss_bytes
 
-from pipeline.errors import ConfigError, CorruptDataError, ResumeMismatch, SwissrollError
+from pipeline.errors import ConfigError, CorruptDataError, NoAnswer, ResumeMismatch, SwissrollError
 from pipeline.runtime import loader_start, quarantine
+from pipeline.runtime.loader import LoaderArgs, start_loaders
 from pipeline.runtime.stream import Stream, stream
 from pipeline.shards import open_data
 from pipeline.stream import ImageSpec, StreamConfig, loader_memory, make_order
@@ -241,7 +244,9 @@ def test_mistakes_are_named(digits: str):
         ({"prefetch_batches": "4"}, "prefetch_batches must be a whole number, got '4'"),
         ({"seed": 1.5}, "seed must be a whole number, got 1.5"),
         ({"cpus_per_loader": float("nan")}, "cpus_per_loader must be above 0, got nan"),
-        ({"rank": 0.0, "world_size": 2}, "rank 0.0 of 2 consumers"),
+        ({"rank": 0.0, "world_size": 2}, "rank must be a whole number, got 0.0"),
+        ({"rank": True, "world_size": 2}, "rank must be a whole number, got True"),
+        ({"rank": 0, "world_size": True}, "world_size must be a whole number, got True"),
         ({"cpus_per_loader": "1"}, "cpus_per_loader: got '1', expected a number"),
         ({"share_cpus": "no"}, "share_cpus: got 'no', expected True or False"),
         ({"cache": "/tmp/c"}, r"cache: got '/tmp/c', expected RangeCache\(folder=\.\.\., max_bytes=\.\.\.\) or None"),
@@ -265,6 +270,22 @@ def test_mistakes_are_named(digits: str):
     for name, value in {"flip": True, "crop": "random", "max_pixels": 99, "image_field": "a.png"}.items():
         with pytest.raises(ConfigError, match=f"{name} is {value!r} in the configuration and .* in the image's"):
             stream(digits, IMAGE, replace(CONFIG, **{name: value}))
+
+
+def test_a_loader_that_cannot_be_made_is_told_in_one_line(digits: str, monkeypatch: pytest.MonkeyPatch):
+    def start(count: int, cpus: float, args: LoaderArgs) -> list[ActorHandle]:
+        return start_loaders(count, cpus, replace(args, hub=cast(Any, SimpleNamespace())))
+
+    monkeypatch.setattr("pipeline.runtime.stream.start_loaders", start)
+    with stream(digits, IMAGE, CONFIG, seed=1, cpus_per_loader=0.1) as source:
+        for _ in range(2):
+            with pytest.raises(NoAnswer) as told:
+                next(iter(source))
+            assert re.fullmatch(
+                r"a loader could not be started on the node [\d.]+: AttributeError: .* no attribute 'connect'.*",
+                str(told.value),
+            )
+            assert told.value.__cause__ is None
 
 
 @pytest.fixture

@@ -8,8 +8,10 @@ from pathlib import Path
 import fsspec
 import numpy as np
 import pytest
+import xxhash
 
 from pipeline.errors import ConfigError, CorruptDataError, PermanentStorageError
+from pipeline.plans.index_plan import plan_indexing
 from pipeline.shards import (
     ShardIndex,
     build_index,
@@ -89,10 +91,11 @@ def test_the_sidecar_is_an_ordinary_npy_of_the_documented_layout(shard_folder: P
     save_index(index, str(shard_folder))
     numbers = np.load(shard_folder / "index.offsets.npy", allow_pickle=False)
     assert numbers.dtype == np.int64
-    assert numbers[0] == 1
+    assert numbers[0] == 2
     assert numbers[1:5].tobytes().hex() == index.fingerprint()
     np.testing.assert_array_equal(numbers[5:13], sample_offsets(index, 0))
-    assert len(numbers) == 5 + 8 + 2 + 5
+    assert numbers[13:14].view(np.uint64)[0] == xxhash.xxh3_64_intdigest(numbers[5:13].astype("<i8").tobytes())
+    assert len(numbers) == 5 + 9 + 3 + 6
 
 
 def test_a_data_set_can_be_moved_with_its_index(shard_folder: Path, tmp_path: Path) -> None:
@@ -203,14 +206,13 @@ def test_a_stale_sidecar_is_refused(shard_folder: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "problem"),
     [
-        (lambda data: data[:-8], "sidecar has 280 bytes, expected 288"),
+        (lambda data: data[:-8], "sidecar has 304 bytes, expected 312"),
         (lambda data: b"", "no .npy file"),
         (lambda data: b"junk" * 100, "no .npy file"),
-        (lambda data: data.replace(b"(20,)", b"(21,)"), r"sidecar holds int64 \(21,\)"),
+        (lambda data: data.replace(b"(23,)", b"(24,)"), r"sidecar holds int64 \(24,\)"),
         (lambda data: data.replace(b"<i8", b"<f8"), "sidecar holds float64"),
-        (lambda data: data[:128] + b"\x02" + data[129:], "format version 2, expected 1"),
-        (lambda data: data[:170] + b"\xff" + data[171:], "offsets do not rise"),
-        (lambda data: data[:168] + b"\x01" + data[169:], "offsets are not all at blocks of 512 bytes .*: 1 "),
+        (lambda data: data[:128] + b"\x03" + data[129:], "format version 3, expected 2"),
+        (lambda data: data[:170] + b"\xff" + data[171:], "8 numbers from number 0 on have the checksum"),
     ],
 )
 def test_a_damaged_sidecar_is_refused(shard_folder: Path, damage: Callable[[bytes], bytes], problem: str) -> None:
@@ -219,6 +221,20 @@ def test_a_damaged_sidecar_is_refused(shard_folder: Path, damage: Callable[[byte
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(CorruptDataError, match=problem):
         sample_offsets(open_data(str(shard_folder)), 0)
+
+
+def test_an_index_of_the_layout_without_seals_is_told_to_be_made_again(shard_folder: Path) -> None:
+    index = open_data(str(shard_folder))
+    save_index(index, str(shard_folder))
+    path = shard_folder / "index.offsets.npy"
+    prefix = np.load(path)[:5]
+    prefix[0] = 1
+    np.save(path, np.concatenate([prefix, *(sample_offsets(index, shard) for shard in range(3))]))
+    with pytest.raises(CorruptDataError, match=r"format version 1, expected 2; jobs/index.py indexes .*again .*offsets\.npy"):
+        sample_offsets(open_data(str(shard_folder)), 0)
+    assert not plan_indexing(str(shard_folder), "").warning
+    save_index(build_index(plan_indexing(str(shard_folder), "").urls), str(shard_folder))
+    assert len(_all_keys(open_data(str(shard_folder)))) == 12
 
 
 def test_a_missing_sidecar_is_named(shard_folder: Path) -> None:

@@ -1,5 +1,6 @@
 import builtins
 import io
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -192,3 +193,14 @@ def test_a_folder_that_is_none_or_has_no_images_is_refused(tmp_path: Path) -> No
         open_source(f"{tmp_path}/file.png")
     with pytest.raises(ConfigError, match=r"empty with no images in it"):
         open_source(f"{tmp_path}/empty")
+
+
+@pytest.mark.timeout(20)
+def test_a_pipe_named_as_an_image_is_refused_and_never_opened(tmp_path: Path) -> None:
+    (tmp_path / "cats").mkdir()
+    Image.new("L", (8, 8)).save(tmp_path / "cats" / "a.png")
+    os.mkfifo(tmp_path / "cats" / "notes")
+    assert len(image_folder(str(tmp_path))) == 1
+    os.mkfifo(tmp_path / "cats" / "b.png")
+    with pytest.raises(ConfigError, match=r"got the folder .*, in which cats/b\.png is a named pipe; expected plain files"):
+        image_folder(str(tmp_path))

@@ -1,11 +1,12 @@
 import json
+import os
 import zipfile
 from pathlib import Path
 
 import fsspec
 import pytest
 
-from pipeline.errors import ConfigError, CorruptDataError
+from pipeline.errors import ConfigError, CorruptDataError, PermanentStorageError
 from pipeline.shards import expand_shards, open_data
 
 
@@ -179,6 +180,47 @@ def test_what_cannot_be_used_is_refused_in_one_line(shard_folder: Path, name: st
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "tail", ["t-{0..9999999}", "t-{999999999999..0..-3}", "{0..999}-{000000..009999}", "{0..4,{5..999999999999}}"]
+)
+@pytest.mark.timeout(20)
+def test_a_pattern_for_more_names_than_any_data_set_has_is_refused_at_once(shard_folder: Path, tail: str) -> None:
+    with pytest.raises(ConfigError, match=r"got '.*', which stands for more than 1,000,000 names, expected at most as many"):
+        expand_shards(f"{shard_folder}/{tail}.tar")
+
+
+def test_a_hundred_thousand_names_are_none_too_many(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"there is no .*t-0\.tar \(and 99999 more\)"):
+        expand_shards(f"{tmp_path}/t-{{0..99999}}.tar")
+
+
+@pytest.mark.timeout(30)
+def test_the_last_of_many_shards_that_is_named_twice_is_found_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.shards.urls.look_up", lambda urls: urls)  # all are there
+    with pytest.raises(ConfigError, match=r"t-99999\.tar more than once"):
+        expand_shards("/nowhere/t-{{0..99999},99999}.tar")
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("name", ["a.tar", "{a,b}.tar", "{a,b,c}.tar", "?.tar", "list.txt", "index.json", "lists/of.txt"])
+def test_a_pipe_in_the_place_of_a_file_is_named_and_never_opened(tmp_path: Path, name: str) -> None:
+    for pipe in ("a.tar", "b.tar", "c.tar", "list.txt", "index.json"):
+        os.mkfifo(tmp_path / pipe)
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "lists" / "of.txt").write_text("../a.tar\n")
+    with pytest.raises(PermanentStorageError, match=rf"is a named pipe, expected a file \({tmp_path}/(a\.tar|list|index)"):
+        open_data(f"{tmp_path}/{name}")
+
+
+def test_a_folder_with_a_pipe_named_as_a_shard_is_refused_and_other_pipes_are_no_matter(shard_folder: Path) -> None:
+    for name in ("pipe", ".hidden.tar"):
+        os.mkfifo(shard_folder / name)
+    assert _names(expand_shards(str(shard_folder))) == ALL
+    os.mkfifo(shard_folder / "train-003.tar")
+    with pytest.raises(ConfigError, match=r"got the folder .*data, in which .*train-003\.tar is a named pipe; expected plain"):
+        expand_shards(str(shard_folder))
+
+
 def test_a_dangling_link_that_is_no_shard_is_no_matter_and_one_whose_target_is_there_is_a_shard(shard_folder: Path) -> None:
     (shard_folder / "notes.md").symlink_to("/nowhere/notes.md")
     (shard_folder / "train-002.tar").rename(shard_folder / "content")
@@ -236,6 +278,27 @@ def test_a_shard_is_one_in_whatever_case_and_what_is_hidden_is_none(shard_folder
     (shard_folder / "notes.txt.gz").write_bytes(b"")
     assert _names(expand_shards(str(shard_folder))) == ["train-000.tar", "train-001.TAR", "train-002.tar"]
     assert open_data(str(shard_folder)).num_samples == 12
+
+
+@pytest.mark.parametrize(
+    ("spec", "what"),
+    [
+        ("zip://*.tar::{}/all.zip", "a wildcard"),
+        ("zip://d/[ab].tar::{}/all.zip", "a wildcard"),
+        ("zip://*.tar::{}/*.zip", "a wildcard"),
+        ("simplecache::{}/t*.tar", "a wildcard"),
+        ("zip://d::{}/all.zip", "a folder"),
+        ("zip://::{}/all.zip", "a folder"),
+    ],
+)
+def test_in_a_chain_shards_are_named_and_not_looked_for(tmp_path: Path, spec: str, what: str) -> None:
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as packed:
+        for name in ("a.tar", "b.tar", "d/a.tar", "d/b.tar"):
+            packed.writestr(name, b"x")
+    with pytest.raises(ConfigError, match=rf"got '.*', {what} in a chain with '::', which is not listed; expected the names"):
+        expand_shards(spec.format(tmp_path))
+    found = expand_shards(f"zip://d/{{a,b}}.tar::{tmp_path}/all.zip")
+    assert found == [f"zip://d/{name}.tar::{tmp_path}/all.zip" for name in "ab"]
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,10 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
+from wire import Wire, flip, same
 
-from pipeline.shards import open_data, read_samples
+from pipeline.errors import ConfigError
+from pipeline.shards import expand_shards, open_data, read_samples
 
 
 class Server(ThreadingHTTPServer):
@@ -115,3 +117,25 @@ def test_a_signed_mixture_is_one(server: Server) -> None:
 def test_the_scheme_has_no_case(server: Server) -> None:
     index = open_data(f"{server.url.replace('http', 'HTTP')}/t.tar")
     assert [shard.url for shard in index.shards] == [f"{server.url}/t.tar"]
+
+
+def test_a_list_whose_bytes_change_on_their_way_is_read_again(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    wire, url = Wire(monkeypatch), f"{server.url}/signed.txt"
+    named = [f"{server.url}/t.tar?sig=b%2Fc"]
+    at = len(server.url) + 1
+    for damage, readings in (([], 2), ([flip(at)], 4), ([same, flip(at)], 4), ([flip(at, 7)] * 2, 4)):
+        wire.meet("signed.txt", *damage)
+        assert expand_shards(url) == named
+        assert wire.readings["signed.txt"] == readings
+    wire.meet("signed.txt", flip(at), same, flip(at))
+    with pytest.raises(ConfigError, match=r"got http://.*signed\.txt, two readings of which differ"):
+        expand_shards(url)
+
+
+def test_a_list_on_a_disk_is_read_again_where_it_is_no_text(shard_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wire = Wire(monkeypatch)
+    (shard_folder / "list.txt").write_text("train-000.tar\n")
+    for damage, readings in (([], 1), ([flip(3, 7)], 2)):
+        wire.meet("list.txt", *damage)
+        assert expand_shards(f"{shard_folder}/list.txt") == [f"{shard_folder}/train-000.tar"]
+        assert wire.readings["list.txt"] == readings

@@ -1,9 +1,11 @@
 """The local store under real kills, races between processes, and a disk that says no."""
 
+import contextlib
 import errno
 import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -144,6 +146,29 @@ def test_a_link_to_what_is_not_there_is_not_listed_but_told(tmp_path: Path):
     assert storage.dangling_links(str(tmp_path), recursive=True) == [f"{tmp_path}/dangling", f"{tmp_path}/deep/dangling"]
     assert storage.dangling_links(f"{tmp_path}/none") == []
     assert storage.dangling_links("memory://none") == []
+
+
+def test_pipes_sockets_and_devices_are_not_listed_but_told(tmp_path: Path):
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "file").write_bytes(b"x")
+    os.mkfifo(tmp_path / "deep" / "pipe")
+    (tmp_path / "link").symlink_to("deep/pipe")
+    (tmp_path / "null").symlink_to("/dev/null")
+    (tmp_path / "dangling").symlink_to("nothing")
+    with contextlib.closing(socket.socket(socket.AF_UNIX)) as server, contextlib.chdir(tmp_path):
+        server.bind("socket")
+    special = {"link": "a named pipe", "null": "a device", "socket": "a socket"}
+    assert [found.url for found in storage.list_objects(str(tmp_path), recursive=True)] == [f"{tmp_path}/file"]
+    assert storage.special_files(str(tmp_path)) == {f"{tmp_path}/{name}": kind for name, kind in special.items()}
+    assert list(storage.special_files(str(tmp_path), recursive=True)) == sorted(
+        f"{tmp_path}/{name}" for name in ("deep/pipe", *special)
+    )
+    assert storage.no_objects(str(tmp_path)) == {"deep": "a folder", "dangling": "a link that leads nowhere", **special}
+    assert storage.dangling_links(str(tmp_path)) == [f"{tmp_path}/dangling"]
+    for name, kind in special.items():
+        with pytest.raises(PermanentStorageError, match=rf"is {kind}, expected a file \(.*{name}\)"):
+            storage.info(f"{tmp_path}/{name}")
+    assert storage.special_files(f"{tmp_path}/none") == storage.special_files("memory://none") == {}
 
 
 def test_the_data_is_on_the_disk_before_its_name_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
