@@ -17,7 +17,6 @@ from pipeline.runtime.console import say, say_table, warn, write_summary
 from pipeline.runtime.generate_run import (
     GenerateOutcome,
     claim_output,
-    is_published,
     nothing_made,
     run_generation,
 )
@@ -71,7 +70,7 @@ def _generate(plan: GeneratePlan, start_ray: Callable[[], None]) -> GenerateOutc
         try:
             fence = held.enter_context(sole_job(plan.config.output, unguarded="warn" if plan.config.sole_writer else "refuse"))
         except PermissionDenied:
-            if not is_published(plan):
+            if not plan.is_published:
                 raise
             return _already_done(plan)  # nothing is to be written: the folder may be read-only
         clear_sample_set(plan.config.output)  # of writers of earlier jobs that were killed

@@ -16,8 +16,9 @@ from pipeline.plans.generate_config import GenerateConfig
 from pipeline.plans.metrics_port import check_metrics_port
 from pipeline.plans.output_folder import check_writable, output_url
 from pipeline.plans.pinned_checkpoint import known_conditions, pinned_checkpoint
-from pipeline.samples import Origin, PartRange, SampleSet, open_ranges
+from pipeline.samples import Origin, PartRange, SampleSet, load_manifest, open_ranges
 from pipeline.samples.goals import goals_of
+from pipeline.samples.manifest import manifest_url
 from pipeline.version import code_version
 
 
@@ -39,6 +40,8 @@ class GeneratePlan:
     """Rows that are there already."""
     open_parts: list[PartRange]
     """Parts still to be made."""
+    is_published: bool = False
+    """Whether readers have the whole set already: then a job need not write anything."""
 
     def run_spec(self) -> dict[str, Any]:
         """Returns what is written once beside the samples, carried by every part and compared on resume, as JSON values."""
@@ -51,10 +54,13 @@ class GeneratePlan:
     def describe(self) -> list[tuple[str, str]]:
         """Returns the plan as (what, how much) lines for people."""
         c, spec = self.config, self.spec
+        to_do = f"{len(self.open_parts):,} parts to make"
+        if not self.open_parts and not self.is_published:
+            to_do = "the manifest still to be written"
         return [
             ("checkpoint", f"{self.origin.checkpoint} ({spec.checkpoint_digest[:12]})"),
             ("output", c.output),
-            ("samples", f"{c.num_samples:,}, {self.committed_rows:,} of them there, {len(self.open_parts):,} parts to make"),
+            ("samples", f"{c.num_samples:,}, {self.committed_rows:,} of them there, {to_do}"),
             ("images", "x".join(map(str, self.model.image.shape)) + f", labels {c.labels}, seed {spec.seed}"),
             ("sampler", _described(spec)),
             ("parts", f"{spec.part_rows:,} rows, sampled {spec.batch_rows} at a time, {spec.layout} with {spec.image_format}"),
@@ -124,7 +130,21 @@ def _planned(config: GenerateConfig) -> GeneratePlan:
         raise labels.gone
     if parts and pinned.url is None:
         raise checkpoint_is_gone(config.output, origin.checkpoint)
-    return replace(plan, committed_rows=sum(part.rows for part in committed), open_parts=parts)
+    return replace(
+        plan,
+        committed_rows=sum(part.rows for part in committed),
+        open_parts=parts,
+        is_published=not parts and _is_published(config),
+    )
+
+
+def _is_published(config: GenerateConfig) -> bool:
+    if not storage.exists(manifest_url(config.output)):
+        return False
+    try:
+        return load_manifest(config.output).num_samples == config.num_samples
+    except CorruptDataError:  # a job writes it anew
+        return False
 
 
 class _Labels(NamedTuple):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import ray
 
 from pipeline import storage
-from pipeline.errors import CorruptDataError, NoAnswer, SwissrollError, TransientStorageError
+from pipeline.errors import NoAnswer, SwissrollError, TransientStorageError
 from pipeline.generation import drop_other_copies, keep_checkpoint
 from pipeline.plans.generate_plan import GeneratePlan
 from pipeline.runtime.asking import HUB, asked
@@ -18,8 +18,7 @@ from pipeline.runtime.generator_pool import GeneratorPool
 from pipeline.runtime.hub import start_hub
 from pipeline.runtime.stopping import stop_on_sigterm
 from pipeline.runtime.watch import watched
-from pipeline.samples import SampleSet, load_manifest, open_ranges
-from pipeline.samples.manifest import manifest_url
+from pipeline.samples import SampleSet, open_ranges
 from pipeline.telemetry import (
     GENERATE_METRICS_PORT,
     JOB_INFO,
@@ -55,34 +54,20 @@ def nothing_made(plan: GeneratePlan, *, stopped: bool = False, error: str = "") 
     """Returns the outcome for an output that was left as it is.
 
     Args:
-        plan: Its plan; finished if there is no open part.
+        plan: Its plan; finished if the set is published. With all parts there it may still lack its manifest.
         stopped: Whether the job was asked to stop before it came to this output.
         error: What ended the job before it came to this output.
     """
     return GenerateOutcome(
         output=plan.config.output,
         rows=plan.committed_rows,
-        finished=not plan.open_parts,
+        finished=plan.is_published,
         stopped=stopped,
         made=0,
         generated_per_s=0.0,
         given_up={},
-        error=error if plan.open_parts else "",
+        error="" if plan.is_published else error,
     )
-
-
-def is_published(plan: GeneratePlan) -> bool:
-    """Returns whether readers have the whole set already: then a job need not write anything.
-
-    Raises:
-        StorageError: The output could not be read.
-    """
-    if plan.open_parts or not storage.exists(manifest_url(plan.config.output)):
-        return False
-    try:
-        return load_manifest(plan.config.output).num_samples == plan.config.num_samples
-    except CorruptDataError:
-        return False
 
 
 def not_made(output: str, error: SwissrollError, rows_before: int | None = None) -> GenerateOutcome:
@@ -136,7 +121,7 @@ def claim_output(plan: GeneratePlan) -> GeneratePlan:
     parts = open_ranges(c.num_samples, plan.spec.part_rows, committed, c.output)
     if not parts:
         samples.publish(c.num_samples)
-    return replace(plan, committed_rows=sum(part.rows for part in committed), open_parts=parts)
+    return replace(plan, committed_rows=sum(part.rows for part in committed), open_parts=parts, is_published=not parts)
 
 
 @contextlib.contextmanager

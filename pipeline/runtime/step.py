@@ -1,7 +1,7 @@
 """One job script run as a process of its own, its metrics scraped on the way: a step of a longer sequence."""
 
 import json
-import socket
+import random
 import subprocess
 import sys
 import threading
@@ -9,11 +9,15 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import SwissrollError
+from pipeline.errors import ConfigError, SwissrollError
+from pipeline.plans.metrics_port import check_metrics_port
 from pipeline.runtime.console import say
 
 JOBS = Path(__file__).parents[2] / "jobs"
 SCRAPE_EVERY_S = 0.5
+PORTS = range(20_000, 32_000)
+"""Neither those that a system gives to connections and servers which name none, nor those of Ray's workers (10002 to 19999)."""
+PORTS_TRIED = 20
 
 
 def run_step(title: str, script: str, *args: object, summary: Path | None = None, scrape: bool = False) -> dict[str, Any]:
@@ -82,6 +86,13 @@ class _Scraper:
 
 
 def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nothing serves on, and that nothing is given before the job serves on it, which takes it many seconds."""
+    refused: ConfigError | None = None
+    for port in random.SystemRandom().sample(PORTS, PORTS_TRIED):
+        try:
+            check_metrics_port(port)
+        except ConfigError as error:
+            refused = error
+        else:
+            return port
+    raise SwissrollError(f"none of {PORTS_TRIED} ports from {PORTS[0]} to {PORTS[-1]} can be used; the last: {refused}")

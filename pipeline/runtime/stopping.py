@@ -26,6 +26,8 @@ class StopRequest:
 
     def __init__(self) -> None:
         self._event = threading.Event()
+        self.has_hearer = True
+        """Whether somebody is at work who would save and stop; where nobody is, SIGTERM does what it did before the block."""
 
     def set(self) -> None:
         """Asks the job to stop."""
@@ -59,20 +61,28 @@ def ended_by_sigterm() -> Iterator[None]:
     signal.signal(signal.SIGTERM, end)
     try:
         yield
+    except KeyboardInterrupt as stop:
+        if told_s and not isinstance(stop, Terminated):  # all that Ray lets through of what is raised while it waits
+            raise Terminated from stop
+        raise
     finally:
         signal.signal(signal.SIGTERM, previous)
 
 
 @contextlib.contextmanager
 def stop_on_sigterm() -> Iterator[StopRequest]:
-    """Yields a request that SIGTERM sets; a later SIGTERM does what it did before the block."""
+    """Yields a request that SIGTERM sets; a later SIGTERM, and the first where the request has no hearer, does what it did
+    before the block."""
     request = StopRequest()
     told_s: list[float] = []
 
     def note(number: int, frame: FrameType | None) -> None:
         if not told_s:
             told_s.append(time.monotonic())
-            request.set()
+            if request.has_hearer or previous is signal.SIG_IGN:
+                request.set()
+            else:
+                _pass_on(previous)
         elif time.monotonic() - told_s[0] > TOGETHER_S:
             _pass_on(previous)
 

@@ -44,4 +44,5 @@ def make_all(
 def _not_tried(plan: GeneratePlan | Unplanned, error: SwissrollError) -> GenerateOutcome:
     if isinstance(plan, Unplanned):
         return not_made(plan.output, plan.error)
-    return nothing_made(plan, error=f"not tried: {error}")
+    left = "" if plan.open_parts else " (all parts are there, the manifest is still to be written)"
+    return nothing_made(plan, error=f"not tried{left}: {error}")

@@ -3,6 +3,8 @@
 import shutil
 import tempfile
 import uuid
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import ray
@@ -25,7 +27,7 @@ from pipeline.runtime.quarantine import start_quarantine
 from pipeline.runtime.session import total
 from pipeline.runtime.stopping import stop_on_sigterm
 from pipeline.runtime.train_pace import TrainPace
-from pipeline.runtime.train_start import missing_trainers_said, say_which_loaders_are_missing
+from pipeline.runtime.train_start import say_which_loaders_are_missing, trainers_awaited
 from pipeline.runtime.trainer import TrainerArgs, run_trainer
 from pipeline.runtime.trainers_room import trainers_room
 from pipeline.runtime.watch import watched
@@ -111,7 +113,7 @@ def run_training(plan: TrainPlan, fence: storage.Fence | None) -> TrainOutcome:
             ),
         )
         beside += loaders
-        say_which_loaders_are_missing(loaders, c.workers.cpus_per_loader * factor)
+        starting = say_which_loaders_are_missing(loaders, c.workers.cpus_per_loader * factor)
     args = TrainerArgs(plan, loaders, hub, max(1, int(c.workers.cpus_per_worker)), first_step, fence)
     scaling = ray.train.ScalingConfig(
         num_workers=c.workers.num_workers,
@@ -120,29 +122,30 @@ def run_training(plan: TrainPlan, fence: storage.Fence | None) -> TrainOutcome:
     )
     pace = TrainPace(plan.config.steps, c.workers.num_workers)
     with stop_on_sigterm() as stop, watched(hub, ProgressReporter("train", "step"), pace.point, stop):
-        _fit(args, scaling, max_failures=c.workers.max_failures)
+        _fit(args, scaling, c.workers.max_failures, lambda: trainers_awaited(stop, starting))
         report_all(loaders)
     ray.kill(keeper)
     return _outcome(plan, pace, first_step)
 
 
-def _fit(args: TrainerArgs, scaling: ray.train.ScalingConfig, max_failures: int) -> None:
+def _fit(
+    args: TrainerArgs, scaling: ray.train.ScalingConfig, max_failures: int, awaited: Callable[[], AbstractContextManager[None]]
+) -> None:
     """Runs groups of trainers until one ends well; each continues from the last good checkpoint.
 
     Ray Train could restart groups itself, but would do so for any error, also for one that no restart mends.
     """
     for failures in range(max_failures + 1):
         records = tempfile.mkdtemp(prefix="swissroll-ray-train-")
-        trainer = ray.train.torch.TorchTrainer(
-            run_trainer,
-            train_loop_config={"args": args},
-            scaling_config=scaling,
-            # A name of its own: under an earlier name Ray Train would continue from its own records; ours count.
-            run_config=ray.train.RunConfig(name=f"swissroll-{uuid.uuid4().hex[:8]}", storage_path=records),
-        )
         try:
-            with missing_trainers_said():
-                trainer.fit()
+            with awaited():
+                ray.train.torch.TorchTrainer(
+                    run_trainer,
+                    train_loop_config={"args": args},
+                    scaling_config=scaling,
+                    # A name of its own: under an earlier name Ray Train would continue from its own records; ours count.
+                    run_config=ray.train.RunConfig(name=f"swissroll-{uuid.uuid4().hex[:8]}", storage_path=records),
+                ).fit()
             return
         except (ray.train.TrainingFailedError, RayActorError) as error:  # the latter: what Ray Train leads the trainers with
             check_own_node()

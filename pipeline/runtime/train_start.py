@@ -1,4 +1,5 @@
-"""Trainers and loaders of a training job that find no room on the cluster are named, while the job waits for it to grow.
+"""Trainers and loaders of a training job that find no room on the cluster are named, while the job waits for it to grow, and
+SIGTERM ends the job meanwhile.
 
 Nothing else would tell: Ray Train says it in the log of a process that nobody reads, and asks for room again and again.
 """
@@ -17,14 +18,16 @@ from ray.exceptions import RayError
 from ray.util import placement_group_table
 
 from pipeline.runtime import loader_start
+from pipeline.runtime.stopping import StopRequest
 
-_LOOK_EVERY_S = 2.0
+_LOOK_EVERY_S = 1.0  # shorter than trainers take from their room to their first step: that is when there is more to save
 _LAST_LOOK_TIMEOUT_S = 10.0  # a cluster that answers nothing any more does not hold up a job's end
 _log = logging.getLogger(__name__)
 
 
-def say_which_loaders_are_missing(loaders: list[ActorHandle], cpus_each: float) -> None:
-    """Warns of loaders that have not started after a while, without waiting for them here.
+def say_which_loaders_are_missing(loaders: list[ActorHandle], cpus_each: float) -> list[ObjectRef]:
+    """Warns of loaders that have not started after a while, without waiting for them here; returns what each answers once it
+    lives.
 
     Args:
         loaders: The actors.
@@ -37,28 +40,41 @@ def say_which_loaders_are_missing(loaders: list[ActorHandle], cpus_each: float) 
             loader_start.say_who_is_missing(starting, cpus_each, "--num-loaders or --workers.cpus-per-loader")
 
     threading.Thread(target=look, name="loader-start", daemon=True).start()
+    return starting
 
 
 @contextlib.contextmanager
-def missing_trainers_said() -> Iterator[None]:
-    """Warns, once, of trainers that have had no room for a while in the block that runs them."""
+def trainers_awaited(stop: StopRequest, starting: list[ObjectRef]) -> Iterator[None]:
+    """Warns, once, of trainers that have had no room for a while in the block that runs them.
+
+    Until they have it and all loaders live, nobody hears a request to stop, and no step is made that would have to be saved.
+
+    Args:
+        stop: The job's request to stop.
+        starting: What each loader answers once it lives.
+    """
     over = threading.Event()
     job = ray.get_runtime_context().get_job_id()  # asked here: once Ray is shut down, asking would start another
+    stop.has_hearer = False
 
     def look() -> None:
         waiting_since: float | None = None
+        is_said = False
         with contextlib.suppress(RayError):
             while not over.wait(_LOOK_EVERY_S):
                 groups = _groups_of(job)
                 if any(group["state"] == "CREATED" for group in groups):
-                    return
+                    if _all_live(starting):
+                        break
+                    continue
                 bundles = [group["bundles"] for group in groups if group["state"] == "PENDING"]
                 now = time.monotonic()
                 if waiting_since is None:
                     waiting_since = now if bundles else None
-                elif bundles and now - waiting_since >= loader_start.START_NOTICE_S:
+                elif bundles and not is_said and now - waiting_since >= loader_start.START_NOTICE_S:
                     _log.warning(_what_trainers_lack([dict(each) for each in bundles[-1].values()]))
-                    return
+                    is_said = True
+        stop.has_hearer = True  # also where Ray cannot be asked any more: there may be something to save
 
     thread = threading.Thread(target=look, name="trainer-start", daemon=True)
     thread.start()
@@ -67,6 +83,11 @@ def missing_trainers_said() -> Iterator[None]:
     finally:
         over.set()
         thread.join(_LAST_LOOK_TIMEOUT_S)
+        stop.has_hearer = True
+
+
+def _all_live(starting: list[ObjectRef]) -> bool:
+    return not starting or not ray.wait(starting, num_returns=len(starting), timeout=0)[1]
 
 
 def _groups_of(job: str) -> list[Mapping[str, Any]]:

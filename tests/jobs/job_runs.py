@@ -68,6 +68,10 @@ class Job:
         """What it said on standard output so far."""
         return _content(self._out.fileno())
 
+    def err(self) -> str:
+        """What it said on standard error so far."""
+        return _content(self._err.fileno())
+
     def wait(self) -> Ended:
         """How it ended; fails the test where it does not."""
         try:

@@ -1,9 +1,12 @@
 """SIGTERM, sent to the job alone as `kill` does: one line, exit code 143, and the same command does the work."""
 
 import signal
+import time
 from pathlib import Path
 
-from job_runs import ROOT, Ended, Job, Place
+import pytest
+from conftest import TRAIN
+from job_runs import ROOT, Ended, Job, Place, checkpoint_steps
 
 
 def stopped(job: Job, folder: Path, pattern: str) -> Ended:
@@ -54,3 +57,18 @@ run_job(index.main)
     ended = stopped(alone.start(*command), tmp_path, "there")
     assert (ended.code, told(ended)) == (143, ["stopped by SIGTERM; the same command continues"])
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("what", ["worker", "loader"])
+def test_training_that_waits_for_room_is_ended_by_the_first(alone: Place, shards: Path, tmp_path: Path, what: str) -> None:
+    """For trainers, or with trainers for loaders: there is nobody who would hear a request, and nothing to save."""
+    run = tmp_path / "run"
+    command = ("train.py", *TRAIN, "--data", shards, "--run-dir", run)
+    job = alone.start(*command, f"--workers.cpus-per-{what}", 10_000, "--workers.no-share-cpus")
+    job.until(lambda: "have not started" in job.err(), "the warning that there is no room")
+    time.sleep(3)  # the trainers of a job that waits for loaders may have their room by now
+    job.signal(signal.SIGTERM)
+    ended = job.wait()
+    lines = [line for line in ended.err.splitlines() if "have not started" not in line and not line.startswith("warning:")]
+    assert (ended.code, lines) == (143, ["stopped by SIGTERM; the same command continues"])
+    assert checkpoint_steps(run) == []

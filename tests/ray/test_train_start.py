@@ -10,7 +10,8 @@ from ray.cluster_utils import Cluster
 from ray.util import placement_group, remove_placement_group
 
 from pipeline.runtime import loader_start
-from pipeline.runtime.train_start import missing_trainers_said, say_which_loaders_are_missing
+from pipeline.runtime.stopping import StopRequest
+from pipeline.runtime.train_start import say_which_loaders_are_missing, trainers_awaited
 
 PATIENCE_S = 60.0
 
@@ -33,14 +34,18 @@ def test_what_finds_no_room_is_named(
     node = cluster.add_node(num_cpus=2)
     monkeypatch.setattr(loader_start, "START_NOTICE_S", 2.0)
     actors = [cast(ActorHandle, Large.remote()) for _ in range(2)]
-    say_which_loaders_are_missing(actors, 3)
+    assert len(say_which_loaders_are_missing(actors, 3)) == 2
     lacking = "they need 3 CPUs each, 6 in all, and 2 are free (4 missing)"
     until_said(f"2 of 2 loaders have not started after 2 s: {lacking}", caplog)
     for actor in actors:
         ray.kill(actor)
     group = placement_group([{"CPU": 3}] * 2)  # as Ray Train asks for its workers
-    with missing_trainers_said():
+    stop = StopRequest()
+    with trainers_awaited(stop, []):
         until_said("2 of 2 trainers have not started after 2 s: they need 3 CPU each, 6 in all, and 2 are free (4", caplog)
+        time.sleep(3)
+        assert not stop.has_hearer
+    assert stop.has_hearer
     remove_placement_group(group)
     cluster.remove_node(node)
 
@@ -52,8 +57,14 @@ def test_nothing_is_said_of_trainers_that_have_room(
     monkeypatch.setattr(loader_start, "START_NOTICE_S", 0.5)
     group = placement_group([{"CPU": 1}])
     assert group.wait(PATIENCE_S)
-    with missing_trainers_said():
+    stop, missing = StopRequest(), cast(ActorHandle, Large.remote())
+    with trainers_awaited(stop, [missing.__ray_ready__.remote()]):
+        time.sleep(3)
+        assert not stop.has_hearer, "trainers without their loaders make no step"
+        ray.kill(missing)
+    with trainers_awaited(stop, []):
         time.sleep(6)
+        assert stop.has_hearer
     assert "have not started" not in caplog.text
     remove_placement_group(group)
     cluster.remove_node(node)

@@ -43,6 +43,15 @@ def job(run: Path, output: str) -> GenerateConfig:
     return parse_generate(line.split()).job
 
 
+def all_parts_made(run: Path, output: Path) -> SampleSet:
+    """A set with all its parts and no manifest, as a job leaves it that is killed between the last part and the end."""
+    begun = claim_output(plan_generation(job(run, str(output))))
+    maker, samples = PartMaker(begun.checkpoint, begun.spec, begun.run_spec()), SampleSet(str(output))
+    for part in begun.open_parts:
+        samples.commit(part.first, maker.encode(part, maker.sample(part)), part.rows)
+    return samples
+
+
 def fails_with(error: SwissrollError) -> Callable[[], None]:
     def fail() -> None:
         raise error
@@ -52,11 +61,7 @@ def fails_with(error: SwissrollError) -> Callable[[], None]:
 
 def test_ray_is_started_where_parts_were_taken_away_since_the_plan(run: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
-    begun = claim_output(plan_generation(job(run, str(output))))
-    maker, samples = PartMaker(begun.checkpoint, begun.spec, begun.run_spec()), SampleSet(str(output))
-    for part in begun.open_parts:
-        samples.commit(part.first, maker.encode(part, maker.sample(part)), part.rows)
-    samples.publish(4)
+    all_parts_made(run, output).publish(4)
     plan = plan_generation(job(run, str(output)))
     assert not plan.open_parts
     for folder in ("commits", "data"):
@@ -125,6 +130,26 @@ def test_what_concerns_all_ends_all_and_each_output_says_so(
     assert [outcome.output.rpartition("/")[2] for outcome in outcomes] == [*"abcde"]
     assert [outcome.error for outcome in outcomes[1 : len(asked)]] == [str(error)] * (len(asked) - 1)
     assert {outcome.error for outcome in outcomes[len(asked) :]} == {f"not tried: {error}"}
+
+
+@pytest.mark.parametrize("end", ["silence", "stop"])
+def test_an_output_that_was_not_tried_is_finished_only_if_readers_have_it(run: Path, tmp_path: Path, end: str) -> None:
+    samples = {name: all_parts_made(run, tmp_path / name) for name in ("unpublished", "published")}
+    samples["published"].publish(4)
+    plans = plan_all([job(run, str(tmp_path / name)) for name in ("a", "b", *samples)])
+    assert [dict(plan.describe())["samples"] for plan in plans[2:] if isinstance(plan, GeneratePlan)] == [
+        "4, 4 of them there, the manifest still to be written",
+        "4, 4 of them there, 0 parts to make",
+    ]
+    if end == "silence":
+        outcomes, _ = make_all(plans, Store(a=SILENT, b=SILENT).make)
+        told = f"not tried (all parts are there, the manifest is still to be written): {SILENT}"
+    else:
+        outcomes, _ = make_all(plans, lambda plan: nothing_made(plan, stopped=True))
+        told = ""
+    assert [(one.rows, one.finished, one.error) for one in outcomes[2:]] == [(4, False, told), (4, True, "")]
+    finished = claim_output(plan_generation(job(run, str(tmp_path / "unpublished"))))
+    assert nothing_made(finished).finished
 
 
 @pytest.mark.parametrize("is_written", [True, False])

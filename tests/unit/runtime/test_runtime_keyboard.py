@@ -156,6 +156,20 @@ def test_sigterm_does_what_it_did_before_once_a_job_has_ended_and_where_it_asks_
         signal.signal(signal.SIGTERM, before)
 
 
+def test_sigterm_is_told_from_the_keyboard_also_where_ray_waits() -> None:
+    def waits() -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        except Terminated:
+            raise KeyboardInterrupt from None  # as `ray.get` does
+
+    with pytest.raises(Terminated), ended_by_sigterm():
+        waits()
+    with pytest.raises(KeyboardInterrupt) as stop, ended_by_sigterm():
+        raise KeyboardInterrupt
+    assert not isinstance(stop.value, Terminated)
+
+
 def test_the_processes_of_a_job_leave_it_to_the_job(tmp_path: Path) -> None:
     """They import its script once more, and the keyboard signals all processes."""
     program = tmp_path / "program.py"

@@ -42,6 +42,28 @@ def test_sigterm_sets_the_request_and_a_later_one_acts_as_before(monkeypatch: py
         signal.signal(signal.SIGTERM, before)
 
 
+def test_sigterm_that_nobody_would_hear_acts_as_before() -> None:
+    received: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+
+    before = signal.signal(signal.SIGTERM, note)
+    try:
+        with stop_on_sigterm() as stop:
+            stop.has_hearer = False
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert received == [signal.SIGTERM]
+            assert not stop.is_set()
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        with stop_on_sigterm() as stop:
+            stop.has_hearer = False
+            os.kill(os.getpid(), signal.SIGTERM)  # whoever started the job wants it not to end
+            assert stop.is_set()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def test_the_handler_goes_also_when_the_job_fails() -> None:
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(RuntimeError, match="inside"), stop_on_sigterm():
