@@ -3,8 +3,8 @@
 from collections import Counter
 
 import fsspec
-from fsspec import config
 import pytest
+from fsspec import config
 from s3_double import S3Double
 
 from pipeline import storage
