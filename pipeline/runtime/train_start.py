@@ -18,7 +18,7 @@ from ray.exceptions import RayError
 from ray.util import placement_group_table
 
 from pipeline.runtime import loader_start
-from pipeline.runtime.stopping import StopRequest
+from pipeline.runtime.stopping import StopRequest, Terminated
 
 _LOOK_EVERY_S = 1.0  # shorter than trainers take from their room to their first step: that is when there is more to save
 _LAST_LOOK_TIMEOUT_S = 10.0  # a cluster that answers nothing any more does not hold up a job's end
@@ -52,31 +52,42 @@ def trainers_awaited(stop: StopRequest, starting: list[ObjectRef]) -> Iterator[N
     Args:
         stop: The job's request to stop.
         starting: What each loader answers once it lives.
+
+    Raises:
+        Terminated: The job was asked to stop before.
     """
+    if stop.is_set():  # asked of trainers that died before they stopped: what they saved is all there is
+        raise Terminated
     over = threading.Event()
     job = ray.get_runtime_context().get_job_id()  # asked here: once Ray is shut down, asking would start another
+    earlier = frozenset(_groups_of(job))  # of trainers that died, whom Ray may not have cleared away yet
     stop.has_hearer = False
 
     def look() -> None:
         waiting_since: float | None = None
         is_said = False
-        with contextlib.suppress(RayError):
-            while not over.wait(_LOOK_EVERY_S):
-                groups = _groups_of(job)
-                if any(group["state"] == "CREATED" for group in groups):
-                    if _all_live(starting):
-                        break
-                    continue
-                bundles = [group["bundles"] for group in groups if group["state"] == "PENDING"]
-                now = time.monotonic()
-                if waiting_since is None:
-                    waiting_since = now if bundles else None
-                elif bundles and not is_said and now - waiting_since >= loader_start.START_NOTICE_S:
-                    _log.warning(_what_trainers_lack([dict(each) for each in bundles[-1].values()]))
-                    is_said = True
-        stop.has_hearer = True  # also where Ray cannot be asked any more: there may be something to save
+        while not over.wait(_LOOK_EVERY_S):
+            groups = [group for name, group in _groups_of(job).items() if name not in earlier]
+            if any(group["state"] == "CREATED" for group in groups):
+                if _all_live(starting):
+                    return
+                continue
+            bundles = [group["bundles"] for group in groups if group["state"] == "PENDING"]
+            now = time.monotonic()
+            if waiting_since is None:
+                waiting_since = now if bundles else None
+            elif bundles and not is_said and now - waiting_since >= loader_start.START_NOTICE_S:
+                _log.warning(_what_trainers_lack([dict(each) for each in bundles[-1].values()]))
+                is_said = True
 
-    thread = threading.Thread(target=look, name="trainer-start", daemon=True)
+    def listen() -> None:
+        try:
+            with contextlib.suppress(RayError):
+                look()
+        finally:
+            stop.has_hearer = True  # also where Ray cannot be asked any more: there may be something to save
+
+    thread = threading.Thread(target=listen, name="trainer-start", daemon=True)
     thread.start()
     try:
         yield
@@ -90,9 +101,9 @@ def _all_live(starting: list[ObjectRef]) -> bool:
     return not starting or not ray.wait(starting, num_returns=len(starting), timeout=0)[1]
 
 
-def _groups_of(job: str) -> list[Mapping[str, Any]]:
+def _groups_of(job: str) -> dict[str, Mapping[str, Any]]:
     """The groups of processes that this job has asked Ray to place together: the trainers, as nothing else does that here."""
-    return [group for name, group in placement_group_table().items() if name.endswith(job)]
+    return {name: group for name, group in placement_group_table().items() if name.endswith(job)}
 
 
 def _what_trainers_lack(bundles: list[dict[str, float]]) -> str:

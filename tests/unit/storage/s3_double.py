@@ -31,6 +31,7 @@ class S3Double(ThreadingHTTPServer):
         self.requests: list[str] = []
         self.botocores = 0  # of them, by all of botocore's rules
         self.signed_for: set[str] = set()  # regions
+        self.moved: tuple[int, str] | None = None  # how requests for other regions are answered, and the bucket's own
         self.refusal_names_condition = True
         self.ignores_condition = False
 
@@ -48,8 +49,15 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.requests.append(f"{self.command} {self.path}")
             self.server.botocores += "amz-sdk-invocation-id" in self.headers
             scope = self.headers.get("Authorization", "").split("/")
-            self.server.signed_for.add(scope[2] if len(scope) > 2 else "")
+            signed_for = scope[2] if len(scope) > 2 else ""
+            self.server.signed_for.add(signed_for)
             fault = self.server.faults.popleft() if self.server.faults else ""
+        moved = self.server.moved
+        if moved is not None and signed_for != moved[1]:
+            self._answer(
+                moved[0], _error("PermanentRedirect" if moved[0] == 301 else "TemporaryRedirect"), x_amz_bucket_region=moved[1]
+            )
+            return True
         if fault == "hang up":
             self.close_connection = True
         elif fault == "cut body":  # promise more than is sent

@@ -72,6 +72,19 @@ def test_a_request_that_may_be_signed_wrongly_is_made_by_botocore(asked: S3Doubl
     assert asked.botocores == 1, "which is the new pattern"
 
 
+@pytest.mark.parametrize("status", [301, 307])
+def test_a_bucket_is_followed_to_another_region(asked: S3Double, status: int):
+    url = f"s3://moved-{status}/o"  # a bucket of its own: clients remember where one is
+    asked.objects[url.removeprefix("s3:/")] = DATA
+    assert storage.read_range(url, 2, 9) == DATA[2:9]
+    asked.moved = (status, "eu-central-1")
+    assert storage.read_range(url, 0, 9) == DATA[:9]
+    asked.signed_for.clear()
+    asked.botocores = 0
+    assert storage.read_range(url, 1, 9) == DATA[1:9]
+    assert (asked.signed_for, asked.botocores) == ({"eu-central-1"}, 0)
+
+
 def test_forbidden_is_told(asked: S3Double):
     asked.faults.extend(["403 AccessDenied", "403 AccessDenied"])
     with pytest.raises(PermissionDenied, match="AccessDenied"):
