@@ -24,12 +24,12 @@ FEW = 100
 def job(script: str, *args: object) -> tuple[float, float]:
     """Runs a job; returns (CPU seconds of its own process, wall seconds)."""
     began = time.perf_counter()
-    log = tempfile.TemporaryFile()
-    process = subprocess.Popen([sys.executable, JOBS / script, *map(str, args)], stdout=log, stderr=log)
-    _, status, used = os.wait4(process.pid, 0)
-    if status:
-        log.seek(0)
-        sys.exit(log.read().decode())
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen([sys.executable, JOBS / script, *map(str, args)], stdout=log, stderr=log)
+        _, status, used = os.wait4(process.pid, 0)
+        if status:
+            log.seek(0)
+            sys.exit(log.read().decode())
     return used.ru_utime + used.ru_stime, time.perf_counter() - began
 
 
@@ -43,7 +43,9 @@ def main() -> None:
         job("pack.py", "--images", "digits", "--output", f"{home}/shards")
         job("train.py", "digits", "--steps", 20, "--data", f"{home}/shards", "--run-dir", f"{home}/run")
         ray = [str(Path(sys.executable).with_name("ray"))]
-        subprocess.run([*ray, "start", "--head", "--port", "0", "--include-dashboard", "false"], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(
+            [*ray, "start", "--head", "--port", "0", "--include-dashboard", "false"], check=True, stdout=subprocess.DEVNULL
+        )
         try:
             few, more = (
                 job(

@@ -1,6 +1,6 @@
 """Does the bookkeeping of a sample set stay small at ten million samples? Time and memory of each step, on a real file system.
 
-    python benchmarks/ledger.py [--parts 10000] [--part-rows 1000] [--folder FOLDER]
+    python benchmarks/ledger.py [--parts 10000] [--part-rows 1000] [--folder FOLDER | --s3]
 
 The images are 8x8 grey PNG files, the same ones in every part: what is measured is the ledger, the manifest and the checks, not
 sampling. Every step runs in a process of its own, whose peak memory is printed.
@@ -13,10 +13,12 @@ import resource
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import numpy as np
 from measuring import machine
 from PIL import Image
+from s3_server import BUCKET, s3_server
 
 from pipeline.samples import PartRows, SampleSet, encode_part, load_manifest, open_ranges, verify
 
@@ -94,13 +96,16 @@ def main() -> None:
     parser.add_argument("--parts", type=int, default=10_000)
     parser.add_argument("--part-rows", type=int, default=1_000)
     parser.add_argument("--folder", default=None, help="where the set is made; on the file system to be measured")
+    parser.add_argument(
+        "--s3", action="store_true", help="on an S3 server on this machine instead, whose work is not counted apart"
+    )
     given = parser.parse_args()
     n, rows = given.parts * given.part_rows, given.part_rows
     print("\n".join(machine(["pyarrow", "pillow"])))
     print(f"{n:,} samples in {given.parts:,} parts\n")
     print(f"{'step':44} {'seconds':>9} {'ms/part':>9} {'MB above imports':>17}")
-    with tempfile.TemporaryDirectory(dir=given.folder) as folder:
-        url = f"{folder}/set"
+    with tempfile.TemporaryDirectory(dir=given.folder) as folder, s3_server() if given.s3 else nullcontext():
+        url = f"s3://{BUCKET}/set" if given.s3 else f"{folder}/set"
         missing = min(100, given.parts)
         steps: list[tuple[str, Callable[..., None], tuple[object, ...]]] = [
             (f"encode and commit all but {missing} parts", fill, (url, n, rows, missing)),
