@@ -1,6 +1,11 @@
-"""Generation on a real S3 server: killed with SIGKILL, taken over, two jobs at once; the same bytes each time."""
+"""Generation on a real S3 server: killed at random moments, taken over, two jobs at once; the same bytes each time.
+
+Every round kills something else: a sampler, the whole job with SIGKILL, or the driver with SIGTERM. The seed is printed;
+`CHAOS_ROUNDS` asks for more rounds and `CHAOS_SEED` repeats one.
+"""
 
 import os
+import random
 import secrets
 import shutil
 import signal
@@ -25,8 +30,11 @@ from pipeline.training import TrainState
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 300.0
-pytestmark = pytest.mark.timeout(1500)  # eight jobs, one after another
-GENERATE = ("--num-samples", 300, "--part-rows", 20, "--batch-rows", 20, "--sampler-steps", 8)
+ROUNDS = int(os.environ.get("CHAOS_ROUNDS", "3"))
+SEED = int(os.environ.get("CHAOS_SEED", str(random.SystemRandom().randrange(10**6))))
+pytestmark = pytest.mark.timeout(1500)  # nine jobs, one after another
+PARTS = 15
+GENERATE = ("--num-samples", 20 * PARTS, "--part-rows", 20, "--batch-rows", 20, "--sampler-steps", 8)
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +97,18 @@ def kill_session(job: subprocess.Popen[bytes]) -> None:
     job.wait()
 
 
+def kill_sampler(job: subprocess.Popen[bytes]) -> None:
+    """SIGKILL to one of the job's samplers, where it has one."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            title = (folder / "cmdline").read_bytes()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if title.startswith(b"ray::Generator") and _in_session(int(folder.name), job.pid):
+            os.kill(int(folder.name), signal.SIGKILL)
+            return
+
+
 def _in_session(pid: int, session: int) -> bool:
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -102,6 +122,11 @@ def until(condition: Callable[[], object]) -> None:
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.1)
+
+
+def committed(output: str) -> int:
+    """Parts that are there."""
+    return len(storage.list_objects(f"{output}/commits"))
 
 
 def objects(url: str) -> dict[str, bytes]:
@@ -121,13 +146,28 @@ def test_killed_taken_over_and_two_at_once(environment: dict[str, str], checkpoi
     undisturbed, output = f"{name}/undisturbed", f"{name}/samples"
     command = ("generate.py", *GENERATE, "--checkpoint", checkpoint)
     assert start(environment, *command, "--output", undisturbed, "--num-workers", 1).wait(PATIENCE_S) == 0
-    for wanted in (2, 6):
-        job = start(environment, *command, "--output", output, "--num-workers", 1)
-        until(lambda wanted=wanted: len(storage.list_objects(f"{output}/commits")) >= wanted)
+    print(f"CHAOS_SEED={SEED}")
+    chance = random.Random(SEED)
+    for number in range(ROUNDS):
+        before = committed(output)
+        job = start(environment, *command, "--output", output, "--num-workers", chance.choice([1, 2]))
+        wanted = min(before + chance.randint(1, 2), PARTS - 1)
+        until(lambda wanted=wanted: committed(output) >= wanted)
+        time.sleep(chance.uniform(0, 0.2))
+        what = ("kill -9 of all", "SIGTERM", "kill -9 of a sampler and then of all")[(number + SEED) % 3]
+        print(f"round {number}: {what} at {committed(output)} parts")
+        if what == "SIGTERM":
+            job.send_signal(signal.SIGTERM)
+            time.sleep(chance.uniform(0, 3))  # a cluster kills after three seconds of grace
+        elif "sampler" in what:
+            kill_sampler(job)
+            time.sleep(chance.uniform(0, 0.5))
         kill_session(job)
+        assert committed(output) >= before, "committed parts were lost"
     # The killed job ran on this machine, so its lease is not waited for. Two jobs at once come next.
     first = start(environment, *command, "--output", output, "--num-workers", 2)
-    until(lambda: len(storage.list_objects(f"{output}/commits")) >= 7)
+    wanted = min(committed(output) + 1, PARTS)
+    until(lambda: committed(output) >= wanted)
     second = start(environment, *command, "--output", output)
     # Either may be the one that gets the lease; the other is refused, or finds all done if it was slow to start.
     assert sorted([first.wait(PATIENCE_S), second.wait(PATIENCE_S)]) in ([0, 2], [0, 0])
