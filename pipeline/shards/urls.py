@@ -3,13 +3,11 @@
 import glob
 import re
 from collections import Counter
-from itertools import islice
 from urllib.parse import urlsplit
-
-import braceexpand
 
 from pipeline import storage
 from pipeline.errors import ConfigError, CorruptDataError
+from pipeline.shards.braces import FORMS, pieces_of
 from pipeline.shards.index_file import INDEX_NAME, PACKING_NAME, load_index
 from pipeline.shards.places import (
     base_name,
@@ -28,9 +26,6 @@ from pipeline.shards.places import (
 from pipeline.shards.rereading import reread
 
 _GLOB = re.compile(r"[*?\[]")
-MAX_NAMES = 1_000_000
-"""Names that one pattern with braces may stand for: ten times what large data sets have, and known in seconds for a mistake."""
-_RANGE = re.compile(r"\{(-?\d+)\.\.(-?\d+)(?:\.\.-?(\d+))?\}")
 _MOST_LISTS = 8
 """How deep lists may lie within lists."""
 _STORE = re.compile(r"(?:(?:s3a?|gcs|gs|az|abfss?|hf|memory|file|local)://|[^:]*[./])", re.IGNORECASE)
@@ -39,7 +34,6 @@ _JOINT = re.compile(r"::\w+://")
 """Between two URLs of web servers, whose addresses and names may have colons."""
 _IN_CHAINS = "a chain with '::', which is not listed; expected the names of shards, as zip://{000..010}.tar::FILE has them"
 _VARIABLE = re.compile(r"\$\{\w+\}")
-_FORMS = "expected a .tar, a pattern with {000..010} or *, a folder, a .txt list or an index .json"
 
 
 def expand_shards(spec: str) -> list[str]:
@@ -90,7 +84,7 @@ def _expand(spec: str, asked: str, folder: str = "", lists: tuple[str, ...] = ()
         if storage.exists(url):
             storage.info(url)  # refuses what is no file by what it is
             return [url]
-    pieces = _pieces(spec, asked)
+    pieces = pieces_of(spec, asked)
     if not storage.is_local(url) and len(pieces) == 1 and storage.is_folder(url):
         if _is_chain(url):
             raise ConfigError(f"got {asked!r}, a folder in {_IN_CHAINS}")
@@ -100,7 +94,7 @@ def _expand(spec: str, asked: str, folder: str = "", lists: tuple[str, ...] = ()
     if missing:
         more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
         note = "; variables are not expanded" if "$" in spec else ""
-        raise ConfigError(f"got {asked!r}, but there is no {missing[0]}{more}; {_FORMS}{note}")
+        raise ConfigError(f"got {asked!r}, but there is no {missing[0]}{more}; {FORMS}{note}")
     return urls
 
 
@@ -113,28 +107,12 @@ def _refuse_foreign(spec: str, asked: str, url: str) -> None:
 
 def _foreign(spec: str) -> str:
     if spec.startswith("pipe:"):
-        return f"a command, and none is run; {_FORMS}"
+        return f"a command, and none is run; {FORMS}"
     if _JOINT.search(spec) if is_web(spec) else "::" in spec and _STORE.match(spec):
         return "several shards joined by '::'; expected braces, a folder or a .txt list of them"
     if variable := _VARIABLE.search(spec):
         return f"where {variable[0]} is not expanded; expected what it stands for"
     return ""
-
-
-def _pieces(spec: str, asked: str) -> list[str]:
-    """The names and patterns that a pattern with braces stands for."""
-    try:
-        spans = [abs(int(last) - int(first)) // max(1, int(step or 1)) for first, last, step in _RANGE.findall(spec)]
-        is_endless = max(spans, default=0) >= MAX_NAMES  # asked first: all names of a range are made at once
-        names = [] if is_endless else list(islice(braceexpand.braceexpand(spec), MAX_NAMES + 1))
-    except ValueError:  # braceexpand.UnbalancedBracesError
-        raise ConfigError(f"got {asked!r} with unbalanced braces; {_FORMS}") from None
-    if is_endless or len(names) > MAX_NAMES:
-        raise ConfigError(
-            f"got {asked!r}, which stands for more than {MAX_NAMES:,} names, expected at most as many; a folder or * stands "
-            "for what is there"
-        )
-    return names
 
 
 def _matches(piece: str, asked: str, folder: str) -> list[str]:
@@ -150,7 +128,7 @@ def _matches(piece: str, asked: str, folder: str) -> list[str]:
     is_absolute = "://" in piece or piece.startswith(("/", "~"))
     pattern = _placed(piece, folder) if is_absolute else resolve(glob.escape(folder or storage.absolute_url(".")), piece)
     if not (matches := storage.glob(pattern)):
-        raise ConfigError(f"got {asked!r}, which matches nothing; {_FORMS}")
+        raise ConfigError(f"got {asked!r}, which matches nothing; {FORMS}")
     return matches
 
 
@@ -179,7 +157,7 @@ def _folder(url: str) -> list[str]:
         )
     shards = [name for name in names if is_shard(name)]
     if not shards:
-        raise ConfigError(f"got the folder {url} with {len(names)} files and no .tar among them; {_FORMS}")
+        raise ConfigError(f"got the folder {url} with {len(names)} files and no .tar among them; {FORMS}")
     return shards
 
 
