@@ -3,11 +3,13 @@
 import glob
 import re
 from collections import Counter
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from pipeline import storage
 from pipeline.errors import ConfigError, CorruptDataError
 from pipeline.shards.braces import FORMS, pieces_of
+from pipeline.shards.index import ShardIndex
 from pipeline.shards.index_file import INDEX_NAME, PACKING_NAME, load_index
 from pipeline.shards.places import (
     base_name,
@@ -17,6 +19,7 @@ from pipeline.shards.places import (
     is_shard,
     is_web,
     look_up,
+    matching,
     path_of,
     read_file,
     refuse_dangling,
@@ -36,6 +39,18 @@ _IN_CHAINS = "a chain with '::', which is not listed; expected the names of shar
 _VARIABLE = re.compile(r"\$\{\w+\}")
 
 
+@dataclass(frozen=True, slots=True)
+class Expanded:
+    """The shards that were named."""
+
+    urls: list[str]
+    """Their URLs."""
+    index: ShardIndex | None = None
+    """The index that named them, where one alone did."""
+    index_url: str = ""
+    """Its URL."""
+
+
 def expand_shards(spec: str) -> list[str]:
     """The URLs of the shards that `spec` names; all exist. Order: as listed, sorted where `spec` gives no order.
 
@@ -52,20 +67,35 @@ def expand_shards(spec: str) -> list[str]:
         ConfigError: A path is missing, a pattern matches nothing or stands for more than `MAX_NAMES`, a folder has no shards or
             is still being packed, a shard is compressed (also one that merely lies in the folder), a link to what is not there
             or no plain file, or one is named twice.
-        CorruptDataError: The index file is damaged.
+        CorruptDataError: The index file is damaged, or two readings of what a web server has differ.
         StorageError: The store could not be asked.
     """
-    urls = _expand(spec, spec)
+    return expand(spec).urls
+
+
+def expand(spec: str) -> Expanded:
+    """As `expand_shards`, with the index where one named them, so that it is read once.
+
+    Args:
+        spec: As there.
+
+    Raises:
+        ConfigError: As there.
+        CorruptDataError: As there.
+        StorageError: As there.
+    """
+    found = _expand(spec, spec)
+    urls = found.urls
     for url in urls:
         if is_compressed(url):
             raise ConfigError(f"got the compressed shard {url}, expected a plain .tar: ranges of it are read")
     if len(set(urls)) != len(urls):
         twice = Counter(urls).most_common(1)[0][0]
         raise ConfigError(f"got the shard {twice} more than once, expected every shard once, in {spec!r}")
-    return urls
+    return found
 
 
-def _expand(spec: str, asked: str, folder: str = "", lists: tuple[str, ...] = ()) -> list[str]:
+def _expand(spec: str, asked: str, folder: str = "", lists: tuple[str, ...] = ()) -> Expanded:
     url = _placed(spec, folder)
     _refuse_foreign(spec, asked, url)
     try:
@@ -73,9 +103,9 @@ def _expand(spec: str, asked: str, folder: str = "", lists: tuple[str, ...] = ()
     except ValueError as error:
         raise ConfigError(f"got {asked!r}, which is no URL: {error}") from None
     if base_name(url).endswith(".txt") and storage.exists(url):
-        return _expand_list(url, lists)
+        return Expanded(_expand_list(url, lists))
     if base_name(url).endswith(".json") and storage.exists(url):
-        return [shard.url for shard in load_index(url).shards]
+        return _by_index(url)
     if is_web_folder:
         raise ConfigError(f"got {asked!r}, a folder of a web server, which has no listing; name its shards or its {INDEX_NAME}")
     if storage.is_local(url):  # as it stands, first: names of files and folders may have braces or stars in them
@@ -83,7 +113,7 @@ def _expand(spec: str, asked: str, folder: str = "", lists: tuple[str, ...] = ()
             return _folder(url)
         if storage.exists(url):
             storage.info(url)  # refuses what is no file by what it is
-            return [url]
+            return Expanded([url])
     pieces = pieces_of(spec, asked)
     if not storage.is_local(url) and len(pieces) == 1 and storage.is_folder(url):
         if _is_chain(url):
@@ -95,7 +125,12 @@ def _expand(spec: str, asked: str, folder: str = "", lists: tuple[str, ...] = ()
         more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
         note = "; variables are not expanded" if "$" in spec else ""
         raise ConfigError(f"got {asked!r}, but there is no {missing[0]}{more}; {FORMS}{note}")
-    return urls
+    return Expanded(urls)
+
+
+def _by_index(url: str) -> Expanded:
+    index = load_index(url)
+    return Expanded([shard.url for shard in index.shards], index, url)
 
 
 def _refuse_foreign(spec: str, asked: str, url: str) -> None:
@@ -127,7 +162,7 @@ def _matches(piece: str, asked: str, folder: str) -> list[str]:
         piece = f"{glob.escape(head)}/{tail}"
     is_absolute = "://" in piece or piece.startswith(("/", "~"))
     pattern = _placed(piece, folder) if is_absolute else resolve(glob.escape(folder or storage.absolute_url(".")), piece)
-    if not (matches := storage.glob(pattern)):
+    if not (matches := reread(lambda _: matching(pattern), "expand_shards")):
         raise ConfigError(f"got {asked!r}, which matches nothing; {FORMS}")
     return matches
 
@@ -141,7 +176,7 @@ def _placed(name: str, folder: str) -> str:
     return resolve(folder, name) if folder else storage.absolute_url(name)
 
 
-def _folder(url: str) -> list[str]:
+def _folder(url: str) -> Expanded:
     names = [entry.url for entry in storage.list_objects(url)]
     links = storage.dangling_links(url)
     refuse_dangling(url, [link for link in links if is_shard(link)])
@@ -158,7 +193,7 @@ def _folder(url: str) -> list[str]:
     shards = [name for name in names if is_shard(name)]
     if not shards:
         raise ConfigError(f"got the folder {url} with {len(names)} files and no .tar among them; {FORMS}")
-    return shards
+    return Expanded(shards)
 
 
 def unfinished(folder: str) -> ConfigError:
@@ -182,18 +217,14 @@ def _expand_list(url: str, lists: tuple[str, ...]) -> list[str]:
     for line in lines:
         entry = line.partition("#")[0].strip()
         if entry:
-            urls += _expand(entry, f"{entry} in {url}", folder_of(url), (*lists, url))
+            urls += _expand(entry, f"{entry} in {url}", folder_of(url), (*lists, url)).urls
     if not urls:
         raise ConfigError(f"got {url}, which names no shards; expected one a line")
     return urls
 
 
 def _lines(url: str) -> list[str]:
-    data = read_file(url)
-    # A list has no checksum, and one that names other shards, or fewer, is a list as good as the right one.
-    if url.startswith("http://") and read_file(url) != data:
-        raise CorruptDataError("two readings of which differ, expected them alike", url)
     try:
-        return data.decode("utf-8-sig").splitlines()
+        return read_file(url).decode("utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise CorruptDataError(f"expected a text file with one shard a line: {error}", url) from None

@@ -369,3 +369,11 @@ def test_versions_of_another_index_say_nothing_and_damaged_ones_are_refused(shar
     (shard_folder / "index.versions.json").write_bytes(b"[]")
     with pytest.raises(CorruptDataError, match=r"not the versions of an index.*index\.versions\.json"):
         open_data(str(shard_folder))
+
+
+def test_an_index_that_names_a_shard_twice_is_refused(shard_folder: Path) -> None:
+    text = (WIDS_INDEX % _sizes(shard_folder)).replace("train-002.tar", "./train-001.tar")
+    (shard_folder / "train.json").write_text(text)
+    for read in (load_index, open_data, expand_shards):
+        with pytest.raises(CorruptDataError, match=r"names the shard .*train-001\.tar more than once, expected .*train\.json"):
+            read(f"{shard_folder}/train.json")
