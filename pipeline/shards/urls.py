@@ -56,9 +56,9 @@ def expand_shards(spec: str) -> list[str]:
 
     Args:
         spec: One of: a pattern with braces (`train-{000000..000010}.tar`, `{a,b}.tar`), a glob (`train-*.tar`), a folder
-            (every `.tar` in it, in whatever case, that is not hidden), a `.txt` file of such URLs (one a line, `#` begins a
-            comment, relative ones relative to the file), a `wids` index, or one `.tar`. Local paths or any URL that
-            `pipeline.storage` reads.
+            (every `.tar` in it, in whatever case, that is not hidden; where there is none, those that its `index.json`
+            names), a `.txt` file of such URLs (one a line, `#` begins a comment, relative ones relative to the file), a `wids`
+            index, or one `.tar`. Local paths or any URL that `pipeline.storage` reads.
 
     Returns:
         At least one absolute URL, none twice.
@@ -191,6 +191,8 @@ def _folder(url: str) -> Expanded:
             "are read; unpack it, move it elsewhere, or name the shards by a pattern"
         )
     shards = [name for name in names if is_shard(name)]
+    if not shards and INDEX_NAME in bases:  # of shards that lie elsewhere
+        return _by_index(storage.join(url, INDEX_NAME))
     if not shards:
         raise ConfigError(f"got the folder {url} with {len(names)} files and no .tar among them; {FORMS}")
     return Expanded(shards)

@@ -371,6 +371,20 @@ def test_versions_of_another_index_say_nothing_and_damaged_ones_are_refused(shar
         open_data(str(shard_folder))
 
 
+@pytest.mark.parametrize("folder", ["{}/indexes", "{}/indexes/", "memory://indexes"])
+def test_a_folder_of_an_index_alone_is_opened_by_it(shard_folder: Path, tmp_path: Path, folder: str) -> None:
+    index, folder = open_data(str(shard_folder)), folder.format(tmp_path)
+    save_index(index, folder)
+    opened = open_data(folder)
+    assert (opened, opened.fingerprint()) == (index, index.fingerprint())
+    assert type(opened.offsets).__name__ == "SidecarOffsets"
+    plan = plan_indexing(folder, "")
+    assert (plan.urls, plan.output) == ([shard.url for shard in index.shards], str(shard_folder))
+    (shard_folder / "train-001.tar").unlink()
+    with pytest.raises(ConfigError, match=r"indexes/index\.json, whose shard .*train-001\.tar is missing"):
+        open_data(folder)
+
+
 def test_an_index_that_names_a_shard_twice_is_refused(shard_folder: Path) -> None:
     text = (WIDS_INDEX % _sizes(shard_folder)).replace("train-002.tar", "./train-001.tar")
     (shard_folder / "train.json").write_text(text)
