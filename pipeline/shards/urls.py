@@ -163,6 +163,11 @@ def _matches(piece: str, asked: str, folder: str) -> list[str]:
     is_absolute = "://" in piece or piece.startswith(("/", "~"))
     pattern = _placed(piece, folder) if is_absolute else resolve(glob.escape(folder or storage.absolute_url(".")), piece)
     if not (matches := reread(lambda _: matching(pattern), "expand_shards")):
+        if is_web(url):
+            raise ConfigError(
+                f"got {asked!r}, which matches nothing on a web server, most of which have no listing; name its shards, as "
+                f"with {{000..010}} or in a .txt list, or its {INDEX_NAME}"
+            )
         raise ConfigError(f"got {asked!r}, which matches nothing; {FORMS}")
     return matches
 

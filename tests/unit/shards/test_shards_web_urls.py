@@ -185,3 +185,8 @@ def test_wildcards_match_what_two_listings_have(server: Server, monkeypatch: pyt
     monkeypatch.setattr(storage, "glob", lambda url: listings.pop(0))
     assert expand_shards(f"{server.url}/train-*.t") == both
     assert not listings
+
+
+def test_wildcards_that_match_nothing_are_told_what_web_servers_lack(server: Server) -> None:
+    with pytest.raises(ConfigError, match=r"train-\*\.t', which matches nothing on a web server, most of which have no"):
+        expand_shards(f"{server.url}/train-*.t")
