@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 from pipeline.errors import ConfigError, CorruptDataError, PermanentStorageError
+from pipeline.order import Order
 from pipeline.plans.train_config import TrainConfig
 from pipeline.plans.train_plan import image_spec
-from pipeline.shards import open_data, read_samples
+from pipeline.shards import ShardIndex, open_data, read_samples
 from pipeline.stream import BatchArrays, CorruptSample, SliceReader, make_order
 
 MAX_SAMPLES_SEEN = 2**60
@@ -54,8 +55,8 @@ def seen_step(config: TrainConfig, step: int, *, columns: int = 1) -> SeenStep:
         columns: Images a line of a picture of it.
 
     Raises:
-        ConfigError: There is no data, no such step, or no such picture.
-        StorageError: A shard could not be read.
+        ConfigError: There is no data, no such step, or no such picture, or the data is damaged or missing.
+        TransientStorageError: The store does not answer.
     """
     if not config.data:
         raise ConfigError("--data is missing; expected a path or URL, or --run-dir of a run")
@@ -70,6 +71,13 @@ def seen_step(config: TrainConfig, step: int, *, columns: int = 1) -> SeenStep:
     order = make_order(index, config.stream, config.seed)
     if step * order.batch_size > MAX_SAMPLES_SEEN:
         raise ConfigError(f"step must be at most {MAX_SAMPLES_SEEN // order.batch_size}, got {step}")
+    try:
+        return _read_step(index, order, config, step)
+    except (CorruptDataError, PermanentStorageError) as error:
+        raise ConfigError(str(error)) from error  # nothing is started here: as where training is planned, the user's to mend
+
+
+def _read_step(index: ShardIndex, order: Order, config: TrainConfig, step: int) -> SeenStep:
     damaged: list[CorruptSample] = []
     reader = SliceReader(index, order, image_spec(config), 0, order.batch_size, on_corrupt=damaged.append)
     try:

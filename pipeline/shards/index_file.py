@@ -8,6 +8,7 @@ tool lacks them, and may lack all of a shard but `url` and `nsamples`; it is rea
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
@@ -73,18 +74,17 @@ def load_index(url: str) -> ShardIndex:
 
     Raises:
         ConfigError: The index joins several data sets, which this reader does not, or a shard of unknown size is missing.
-        CorruptDataError: The file is no `wids` index.
+        CorruptDataError: The file is no `wids` index, or names a shard twice.
         StorageError: It could not be read.
     """
     url = storage.absolute_url(url)
-    found = reread(lambda _: _index_file(url), "load_index")
+    folder = folder_of(url)
+    found, urls = reread(lambda _: _index_file(url), "load_index")
     if found.datasets:
         raise ConfigError(f"got an index of {len(found.datasets)} joined data sets, expected one 'shardlist', in {url}")
-    folder = folder_of(url)
-    base = folder if found.base is None else resolve(folder, found.base)
     shards = tuple(
         ShardInfo(url=at, num_samples=shard.nsamples, size_bytes=size, digest=_digest(shard))
-        for shard, (at, size) in zip(found.shardlist, _places(found.shardlist, base, url), strict=True)
+        for shard, at, size in zip(found.shardlist, urls, _sizes(found.shardlist, urls, url), strict=True)
     )
     meta = DatasetMeta(class_names=tuple(found.meta.class_names), image_shape=found.meta.image_shape)
     name = found.name or base_name(folder)
@@ -97,15 +97,22 @@ def load_index(url: str) -> ShardIndex:
     return ShardIndex(name=name, shards=shards, offsets=SidecarOffsets(offsets, digests), meta=meta)
 
 
-def _index_file(url: str) -> _IndexFile:
+def _index_file(url: str) -> tuple[_IndexFile, list[str]]:
+    """The file, and the URL of every shard in it."""
     try:
-        return _IndexFile.model_validate_json(read_file(url))
+        found = _IndexFile.model_validate_json(read_file(url))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
         raise CorruptDataError(
             f"not a shard index of kind {KIND!r}: {where}: {first['msg']}; jobs/index.py makes one", url
         ) from None
+    folder = folder_of(url)
+    base = folder if found.base is None else resolve(folder, found.base)
+    urls = [resolve(base, shard.url) for shard in found.shardlist]
+    if len(set(urls)) != len(urls):  # a bit that flips in a number makes one name of another
+        raise CorruptDataError(f"names the shard {Counter(urls).most_common(1)[0][0]} more than once, expected it once", url)
+    return found, urls
 
 
 def save_index(index: ShardIndex, folder: str) -> str:
@@ -173,18 +180,17 @@ def encode_index(index: ShardIndex, folder: str) -> dict[str, bytes]:
     return {**files, INDEX_NAME: (json.dumps(content, indent=1) + "\n").encode()}
 
 
-def _places(shards: list[_Shard], base: str, index_url: str) -> Iterator[tuple[str, int]]:
-    """Yields (URL, size in bytes) of every shard, the sizes from the store where the index does not have them."""
-    urls = [resolve(base, shard.url) for shard in shards]
+def _sizes(shards: list[_Shard], urls: list[str], index_url: str) -> Iterator[int]:
+    """Yields the size of every shard in bytes, from the store where the index does not have it."""
     unsized = [url for url, shard in zip(urls, shards, strict=True) if shard.filesize is None]
     looked_up = dict(zip(unsized, look_up(unsized), strict=True))
     for url, shard in zip(urls, shards, strict=True):
         if shard.filesize is not None:
-            yield url, shard.filesize
+            yield shard.filesize
         elif (info := looked_up[url]) is None:
             raise ConfigError(f"got {index_url}, whose shard {url} is missing")
         else:
-            yield url, info.size
+            yield info.size
 
 
 def _digest(shard: _Shard) -> str:

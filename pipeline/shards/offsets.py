@@ -11,9 +11,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import CorruptDataError
 from pipeline.shards.scan import sound_scan
-from pipeline.shards.sidecar import CACHED_SHARDS, Sidecar
+from pipeline.shards.sidecar import CACHED_SHARDS, Sidecar, damaged
 from pipeline.shards.tar_header import BLOCK_BYTES
 
 
@@ -168,4 +167,4 @@ def _check(offsets: NDArray[np.int64], size_bytes: int, url: str, shard_url: str
         problem = f"are not all at blocks of {BLOCK_BYTES} bytes of {shard_url}: {offsets[odd][0]}"
     else:
         return
-    raise CorruptDataError(f"sidecar's offsets {problem}", url)
+    raise damaged(f"sidecar's offsets {problem}", url)

@@ -9,7 +9,7 @@ from pipeline.shards.index import Progress, ShardIndex
 from pipeline.shards.index_file import INDEX_NAME, PACKING_NAME, load_index
 from pipeline.shards.mixture import is_mixture, load_mixture, mixed
 from pipeline.shards.places import base_name, folder_of, is_visible, look_up
-from pipeline.shards.urls import expand_shards, unfinished
+from pipeline.shards.urls import expand, unfinished
 from pipeline.shards.versions import VERSIONS_NAME, load_versions
 
 
@@ -38,9 +38,10 @@ def open_data(spec: str, *, progress: Progress | None = None) -> ShardIndex:
                 raise ConfigError(f"got the mixture {name} inside the mixture {base_name(url)}, expected a data set")
         parts = [(name, weight, open_data(data, progress=progress)) for name, data, weight in named]
         return mixed(parts, name=base_name(url))
-    urls = expand_shards(spec)
-    if base_name(url).endswith(".json"):
-        return _checked(load_index(url), url)
+    found = expand(spec)
+    if found.index is not None:
+        return _checked(found.index, found.index_url)
+    urls = found.urls
     folder = folder_of(urls[0])
     if any(folder_of(shard) != folder for shard in urls):
         return build_index(urls, progress=progress)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from pipeline import storage
-from pipeline.errors import ConfigError, PermanentStorageError, PermissionDenied
+from pipeline.errors import ConfigError, CorruptDataError, PermanentStorageError, PermissionDenied
 from pipeline.storage import ObjectInfo
 
 _THREADS = 16
@@ -96,18 +96,41 @@ def is_visible(url: str) -> bool:
 
 
 def read_file(url: str) -> bytes:
-    """The content of a file that names shards; a pipe of its name is refused, as reading it could wait for ever.
+    """The content of a file that names shards; over `http://` only where two readings are alike.
+
+    A pipe of its name is refused, as reading it could wait for ever.
 
     Args:
         url: An absolute URL.
 
     Raises:
+        CorruptDataError: Two readings differ; to be met by `reread`.
         PermanentStorageError: There is no such file, or it is none.
         StorageError: It could not be read.
     """
     if storage.is_local(url):
         storage.info(url)
-    return storage.read_bytes(url)
+    data = storage.read_bytes(url)
+    # Such files have no checksum, and one that names other shards, or other weights, is a file as good as the right one.
+    if url.startswith("http://") and storage.read_bytes(url) != data:
+        raise CorruptDataError("two readings differ, expected them alike", url)
+    return data
+
+
+def matching(pattern: str) -> list[str]:
+    """The URLs that a pattern matches; over `http://`, where a page of links may be the listing, only if two are alike.
+
+    Args:
+        pattern: An absolute URL with wildcards.
+
+    Raises:
+        CorruptDataError: Two listings differ; to be met by `reread`.
+        StorageError: The store could not be asked.
+    """
+    found = storage.glob(pattern)
+    if pattern.startswith("http://") and storage.glob(pattern) != found:
+        raise CorruptDataError("two listings differ, expected them alike", pattern)
+    return found
 
 
 def refuse_special(folder: str, specials: Mapping[str, str]) -> None:

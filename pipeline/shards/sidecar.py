@@ -102,22 +102,20 @@ def _data_offset(url: str, fingerprint: str, total: int) -> int:
         version = np.lib.format.read_magic(stream)
         shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(stream)
     except Exception as error:  # noqa: BLE001 (numpy's reader raises whatever the damage makes it stumble over)
-        raise CorruptDataError(f"sidecar is no .npy file: {error}", url) from None
+        raise damaged(f"sidecar is no .npy file: {error}", url) from None
     at = stream.tell()
     numbers = _PREFIX_NUMBERS + total
     if version != (1, 0) or fortran_order or dtype != np.dtype("<i8") or len(shape) != 1 or len(head) < at + _NUMBER_BYTES:
-        raise CorruptDataError(f"sidecar holds {dtype} {shape}, expected int64 ({numbers},)", url)
+        raise damaged(f"sidecar holds {dtype} {shape}, expected int64 ({numbers},)", url)
     found = np.frombuffer(head, "<i8", min(_PREFIX_NUMBERS, (len(head) - at) // _NUMBER_BYTES), at)
     if found[0] != SIDECAR_VERSION:  # first: with the version the number of numbers changes
-        raise CorruptDataError(
-            f"sidecar has format version {found[0]}, expected {SIDECAR_VERSION}; jobs/index.py indexes the shards again", url
-        )
+        raise damaged(f"sidecar has format version {found[0]}, expected {SIDECAR_VERSION}", url)
     if shape != (numbers,):
-        raise CorruptDataError(f"sidecar holds {dtype} {shape}, expected int64 ({numbers},)", url)
+        raise damaged(f"sidecar holds {dtype} {shape}, expected int64 ({numbers},)", url)
     if size != at + numbers * _NUMBER_BYTES:
-        raise CorruptDataError(f"sidecar has {size} bytes, expected {at + numbers * _NUMBER_BYTES}", url)
+        raise damaged(f"sidecar has {size} bytes, expected {at + numbers * _NUMBER_BYTES}", url)
     if not np.array_equal(found, _prefix(fingerprint)):
-        raise CorruptDataError(
+        raise damaged(
             f"sidecar was written for the index {found[1:].tobytes().hex()[:16]}, expected {fingerprint[:16]}: it is stale", url
         )
     return at + _PREFIX_NUMBERS * _NUMBER_BYTES
@@ -131,5 +129,15 @@ def _sealed(url: str, fingerprint: str, total: int, position: int, count: int) -
     if (seal := _seal(found[:-1])) != found[-1]:
         got, expected = (int(one) & (2**64 - 1) for one in (seal, found[-1]))
         problem = f"sidecar's {count} numbers from number {position} on have the checksum {got:016x}, expected {expected:016x}"
-        raise CorruptDataError(problem, url)
+        raise damaged(problem, url)
     return found[:-1]
+
+
+def damaged(problem: str, url: str) -> CorruptDataError:
+    """The error for a sidecar that is not the index's, with what makes another from the shards.
+
+    Args:
+        problem: What was got and what was expected.
+        url: The sidecar.
+    """
+    return CorruptDataError(f"{problem}; jobs/index.py indexes the shards again", url)

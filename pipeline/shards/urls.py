@@ -3,13 +3,13 @@
 import glob
 import re
 from collections import Counter
-from itertools import islice
+from dataclasses import dataclass
 from urllib.parse import urlsplit
-
-import braceexpand
 
 from pipeline import storage
 from pipeline.errors import ConfigError, CorruptDataError
+from pipeline.shards.braces import FORMS, pieces_of
+from pipeline.shards.index import ShardIndex
 from pipeline.shards.index_file import INDEX_NAME, PACKING_NAME, load_index
 from pipeline.shards.places import (
     base_name,
@@ -19,6 +19,7 @@ from pipeline.shards.places import (
     is_shard,
     is_web,
     look_up,
+    matching,
     path_of,
     read_file,
     refuse_dangling,
@@ -28,9 +29,6 @@ from pipeline.shards.places import (
 from pipeline.shards.rereading import reread
 
 _GLOB = re.compile(r"[*?\[]")
-MAX_NAMES = 1_000_000
-"""Names that one pattern with braces may stand for: ten times what large data sets have, and known in seconds for a mistake."""
-_RANGE = re.compile(r"\{(-?\d+)\.\.(-?\d+)(?:\.\.-?(\d+))?\}")
 _MOST_LISTS = 8
 """How deep lists may lie within lists."""
 _STORE = re.compile(r"(?:(?:s3a?|gcs|gs|az|abfss?|hf|memory|file|local)://|[^:]*[./])", re.IGNORECASE)
@@ -39,7 +37,18 @@ _JOINT = re.compile(r"::\w+://")
 """Between two URLs of web servers, whose addresses and names may have colons."""
 _IN_CHAINS = "a chain with '::', which is not listed; expected the names of shards, as zip://{000..010}.tar::FILE has them"
 _VARIABLE = re.compile(r"\$\{\w+\}")
-_FORMS = "expected a .tar, a pattern with {000..010} or *, a folder, a .txt list or an index .json"
+
+
+@dataclass(frozen=True, slots=True)
+class Expanded:
+    """The shards that were named."""
+
+    urls: list[str]
+    """Their URLs."""
+    index: ShardIndex | None = None
+    """The index that named them, where one alone did."""
+    index_url: str = ""
+    """Its URL."""
 
 
 def expand_shards(spec: str) -> list[str]:
@@ -47,9 +56,9 @@ def expand_shards(spec: str) -> list[str]:
 
     Args:
         spec: One of: a pattern with braces (`train-{000000..000010}.tar`, `{a,b}.tar`), a glob (`train-*.tar`), a folder
-            (every `.tar` in it, in whatever case, that is not hidden), a `.txt` file of such URLs (one a line, `#` begins a
-            comment, relative ones relative to the file), a `wids` index, or one `.tar`. Local paths or any URL that
-            `pipeline.storage` reads.
+            (every `.tar` in it, in whatever case, that is not hidden; where there is none, those that its `index.json`
+            names), a `.txt` file of such URLs (one a line, `#` begins a comment, relative ones relative to the file), a `wids`
+            index, or one `.tar`. Local paths or any URL that `pipeline.storage` reads.
 
     Returns:
         At least one absolute URL, none twice.
@@ -58,20 +67,35 @@ def expand_shards(spec: str) -> list[str]:
         ConfigError: A path is missing, a pattern matches nothing or stands for more than `MAX_NAMES`, a folder has no shards or
             is still being packed, a shard is compressed (also one that merely lies in the folder), a link to what is not there
             or no plain file, or one is named twice.
-        CorruptDataError: The index file is damaged.
+        CorruptDataError: The index file is damaged, or two readings of what a web server has differ.
         StorageError: The store could not be asked.
     """
-    urls = _expand(spec, spec)
+    return expand(spec).urls
+
+
+def expand(spec: str) -> Expanded:
+    """As `expand_shards`, with the index where one named them, so that it is read once.
+
+    Args:
+        spec: As there.
+
+    Raises:
+        ConfigError: As there.
+        CorruptDataError: As there.
+        StorageError: As there.
+    """
+    found = _expand(spec, spec)
+    urls = found.urls
     for url in urls:
         if is_compressed(url):
             raise ConfigError(f"got the compressed shard {url}, expected a plain .tar: ranges of it are read")
     if len(set(urls)) != len(urls):
         twice = Counter(urls).most_common(1)[0][0]
         raise ConfigError(f"got the shard {twice} more than once, expected every shard once, in {spec!r}")
-    return urls
+    return found
 
 
-def _expand(spec: str, asked: str, folder: str = "", lists: tuple[str, ...] = ()) -> list[str]:
+def _expand(spec: str, asked: str, folder: str = "", lists: tuple[str, ...] = ()) -> Expanded:
     url = _placed(spec, folder)
     _refuse_foreign(spec, asked, url)
     try:
@@ -79,9 +103,9 @@ def _expand(spec: str, asked: str, folder: str = "", lists: tuple[str, ...] = ()
     except ValueError as error:
         raise ConfigError(f"got {asked!r}, which is no URL: {error}") from None
     if base_name(url).endswith(".txt") and storage.exists(url):
-        return _expand_list(url, lists)
+        return Expanded(_expand_list(url, lists))
     if base_name(url).endswith(".json") and storage.exists(url):
-        return [shard.url for shard in load_index(url).shards]
+        return _by_index(url)
     if is_web_folder:
         raise ConfigError(f"got {asked!r}, a folder of a web server, which has no listing; name its shards or its {INDEX_NAME}")
     if storage.is_local(url):  # as it stands, first: names of files and folders may have braces or stars in them
@@ -89,8 +113,8 @@ def _expand(spec: str, asked: str, folder: str = "", lists: tuple[str, ...] = ()
             return _folder(url)
         if storage.exists(url):
             storage.info(url)  # refuses what is no file by what it is
-            return [url]
-    pieces = _pieces(spec, asked)
+            return Expanded([url])
+    pieces = pieces_of(spec, asked)
     if not storage.is_local(url) and len(pieces) == 1 and storage.is_folder(url):
         if _is_chain(url):
             raise ConfigError(f"got {asked!r}, a folder in {_IN_CHAINS}")
@@ -100,8 +124,13 @@ def _expand(spec: str, asked: str, folder: str = "", lists: tuple[str, ...] = ()
     if missing:
         more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
         note = "; variables are not expanded" if "$" in spec else ""
-        raise ConfigError(f"got {asked!r}, but there is no {missing[0]}{more}; {_FORMS}{note}")
-    return urls
+        raise ConfigError(f"got {asked!r}, but there is no {missing[0]}{more}; {FORMS}{note}")
+    return Expanded(urls)
+
+
+def _by_index(url: str) -> Expanded:
+    index = load_index(url)
+    return Expanded([shard.url for shard in index.shards], index, url)
 
 
 def _refuse_foreign(spec: str, asked: str, url: str) -> None:
@@ -113,28 +142,12 @@ def _refuse_foreign(spec: str, asked: str, url: str) -> None:
 
 def _foreign(spec: str) -> str:
     if spec.startswith("pipe:"):
-        return f"a command, and none is run; {_FORMS}"
+        return f"a command, and none is run; {FORMS}"
     if _JOINT.search(spec) if is_web(spec) else "::" in spec and _STORE.match(spec):
         return "several shards joined by '::'; expected braces, a folder or a .txt list of them"
     if variable := _VARIABLE.search(spec):
         return f"where {variable[0]} is not expanded; expected what it stands for"
     return ""
-
-
-def _pieces(spec: str, asked: str) -> list[str]:
-    """The names and patterns that a pattern with braces stands for."""
-    try:
-        spans = [abs(int(last) - int(first)) // max(1, int(step or 1)) for first, last, step in _RANGE.findall(spec)]
-        is_endless = max(spans, default=0) >= MAX_NAMES  # asked first: all names of a range are made at once
-        names = [] if is_endless else list(islice(braceexpand.braceexpand(spec), MAX_NAMES + 1))
-    except ValueError:  # braceexpand.UnbalancedBracesError
-        raise ConfigError(f"got {asked!r} with unbalanced braces; {_FORMS}") from None
-    if is_endless or len(names) > MAX_NAMES:
-        raise ConfigError(
-            f"got {asked!r}, which stands for more than {MAX_NAMES:,} names, expected at most as many; a folder or * stands "
-            "for what is there"
-        )
-    return names
 
 
 def _matches(piece: str, asked: str, folder: str) -> list[str]:
@@ -149,8 +162,13 @@ def _matches(piece: str, asked: str, folder: str) -> list[str]:
         piece = f"{glob.escape(head)}/{tail}"
     is_absolute = "://" in piece or piece.startswith(("/", "~"))
     pattern = _placed(piece, folder) if is_absolute else resolve(glob.escape(folder or storage.absolute_url(".")), piece)
-    if not (matches := storage.glob(pattern)):
-        raise ConfigError(f"got {asked!r}, which matches nothing; {_FORMS}")
+    if not (matches := reread(lambda _: matching(pattern), "expand_shards")):
+        if is_web(url):
+            raise ConfigError(
+                f"got {asked!r}, which matches nothing on a web server, most of which have no listing; name its shards, as "
+                f"with {{000..010}} or in a .txt list, or its {INDEX_NAME}"
+            )
+        raise ConfigError(f"got {asked!r}, which matches nothing; {FORMS}")
     return matches
 
 
@@ -163,7 +181,7 @@ def _placed(name: str, folder: str) -> str:
     return resolve(folder, name) if folder else storage.absolute_url(name)
 
 
-def _folder(url: str) -> list[str]:
+def _folder(url: str) -> Expanded:
     names = [entry.url for entry in storage.list_objects(url)]
     links = storage.dangling_links(url)
     refuse_dangling(url, [link for link in links if is_shard(link)])
@@ -178,9 +196,11 @@ def _folder(url: str) -> list[str]:
             "are read; unpack it, move it elsewhere, or name the shards by a pattern"
         )
     shards = [name for name in names if is_shard(name)]
+    if not shards and INDEX_NAME in bases:  # of shards that lie elsewhere
+        return _by_index(storage.join(url, INDEX_NAME))
     if not shards:
-        raise ConfigError(f"got the folder {url} with {len(names)} files and no .tar among them; {_FORMS}")
-    return shards
+        raise ConfigError(f"got the folder {url} with {len(names)} files and no .tar among them; {FORMS}")
+    return Expanded(shards)
 
 
 def unfinished(folder: str) -> ConfigError:
@@ -204,18 +224,14 @@ def _expand_list(url: str, lists: tuple[str, ...]) -> list[str]:
     for line in lines:
         entry = line.partition("#")[0].strip()
         if entry:
-            urls += _expand(entry, f"{entry} in {url}", folder_of(url), (*lists, url))
+            urls += _expand(entry, f"{entry} in {url}", folder_of(url), (*lists, url)).urls
     if not urls:
         raise ConfigError(f"got {url}, which names no shards; expected one a line")
     return urls
 
 
 def _lines(url: str) -> list[str]:
-    data = read_file(url)
-    # A list has no checksum, and one that names other shards, or fewer, is a list as good as the right one.
-    if url.startswith("http://") and read_file(url) != data:
-        raise CorruptDataError("two readings of which differ, expected them alike", url)
     try:
-        return data.decode("utf-8-sig").splitlines()
+        return read_file(url).decode("utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise CorruptDataError(f"expected a text file with one shard a line: {error}", url) from None

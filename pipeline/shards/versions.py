@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pipeline import storage
 from pipeline.errors import CorruptDataError
 from pipeline.shards.index import ShardInfo
-from pipeline.shards.places import is_visible
+from pipeline.shards.places import is_visible, read_file
 from pipeline.shards.rereading import reread
 
 VERSIONS_NAME = "index.versions.json"
@@ -53,7 +53,7 @@ def load_versions(url: str, fingerprint: str) -> dict[str, str]:
 
 def _versions_of(url: str, fingerprint: str) -> dict[str, str]:
     try:
-        found = json.loads(storage.read_bytes(url))
+        found = json.loads(read_file(url))
         if found["fingerprint"] != fingerprint:
             return {}
         return {str(shard): str(version) for shard, version in found["versions"].items()}

@@ -9,8 +9,19 @@ from pathlib import Path
 import pytest
 from flaky import FlakyServer
 
-from pipeline.shards import found_shards, index_shard, join_shards, load_index, open_data, open_source, pack, sample_offsets
+from pipeline.shards import (
+    expand_shards,
+    found_shards,
+    index_shard,
+    join_shards,
+    load_index,
+    open_data,
+    open_source,
+    pack,
+    sample_offsets,
+)
 from pipeline.shards.index import sample_digests
+from pipeline.shards.index_file import encode_index
 
 ROOT = Path(__file__).parents[2]
 
@@ -77,3 +88,14 @@ def test_bits_that_flip_while_shards_are_read_for_checksums_condemn_no_sample(fl
         assert taken is not None
         assert taken.tolist() == expected.tolist()
     assert flaky.met()["flip"] > 3
+
+
+def test_a_folder_on_s3_that_holds_an_index_alone_is_opened_by_it(flaky: FlakyServer) -> None:
+    pack(open_source("digits"), str(flaky.folder / "data"), shard_size=600)
+    index = open_data("s3://bucket/data")
+    (flaky.folder / "index").mkdir()
+    for name, content in encode_index(index, "s3://bucket/index").items():
+        (flaky.folder / "index" / name).write_bytes(content)
+    opened = open_data("s3://bucket/index")
+    assert (opened, opened.fingerprint()) == (index, index.fingerprint())
+    assert expand_shards("s3://bucket/index") == [f"s3://bucket/data/shard-{shard:06d}.tar" for shard in range(3)]

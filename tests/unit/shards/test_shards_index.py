@@ -199,7 +199,7 @@ def test_a_stale_sidecar_is_refused(shard_folder: Path) -> None:
     stale = (shard_folder / "index.offsets.npy").read_bytes()
     save_index(build_index([f"{shard_folder}/train-{n:03d}.tar" for n in (2, 0)]), str(shard_folder))
     (shard_folder / "index.offsets.npy").write_bytes(stale)
-    with pytest.raises(CorruptDataError, match=r"it is stale .*index\.offsets\.npy"):
+    with pytest.raises(CorruptDataError, match=r"it is stale; jobs/index\.py .*index\.offsets\.npy"):
         sample_offsets(load_index(f"{shard_folder}/index.json"), 0)
 
 
@@ -219,7 +219,7 @@ def test_a_damaged_sidecar_is_refused(shard_folder: Path, damage: Callable[[byte
     save_index(open_data(str(shard_folder)), str(shard_folder))
     path = shard_folder / "index.offsets.npy"
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(CorruptDataError, match=problem):
+    with pytest.raises(CorruptDataError, match=rf"{problem}.*; jobs/index\.py indexes the shards again .*index\.offsets\.npy"):
         sample_offsets(open_data(str(shard_folder)), 0)
 
 
@@ -369,3 +369,25 @@ def test_versions_of_another_index_say_nothing_and_damaged_ones_are_refused(shar
     (shard_folder / "index.versions.json").write_bytes(b"[]")
     with pytest.raises(CorruptDataError, match=r"not the versions of an index.*index\.versions\.json"):
         open_data(str(shard_folder))
+
+
+@pytest.mark.parametrize("folder", ["{}/indexes", "{}/indexes/", "memory://indexes"])
+def test_a_folder_of_an_index_alone_is_opened_by_it(shard_folder: Path, tmp_path: Path, folder: str) -> None:
+    index, folder = open_data(str(shard_folder)), folder.format(tmp_path)
+    save_index(index, folder)
+    opened = open_data(folder)
+    assert (opened, opened.fingerprint()) == (index, index.fingerprint())
+    assert type(opened.offsets).__name__ == "SidecarOffsets"
+    plan = plan_indexing(folder, "")
+    assert (plan.urls, plan.output) == ([shard.url for shard in index.shards], str(shard_folder))
+    (shard_folder / "train-001.tar").unlink()
+    with pytest.raises(ConfigError, match=r"indexes/index\.json, whose shard .*train-001\.tar is missing"):
+        open_data(folder)
+
+
+def test_an_index_that_names_a_shard_twice_is_refused(shard_folder: Path) -> None:
+    text = (WIDS_INDEX % _sizes(shard_folder)).replace("train-002.tar", "./train-001.tar")
+    (shard_folder / "train.json").write_text(text)
+    for read in (load_index, open_data, expand_shards):
+        with pytest.raises(CorruptDataError, match=r"names the shard .*train-001\.tar more than once, expected .*train\.json"):
+            read(f"{shard_folder}/train.json")

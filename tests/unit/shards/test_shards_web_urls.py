@@ -10,8 +10,10 @@ from urllib.parse import unquote
 import pytest
 from wire import Wire, flip, same
 
-from pipeline.errors import ConfigError
+from pipeline import storage
+from pipeline.errors import ConfigError, CorruptDataError
 from pipeline.shards import expand_shards, open_data, read_samples
+from pipeline.shards.versions import load_versions
 
 
 class Server(ThreadingHTTPServer):
@@ -128,7 +130,7 @@ def test_a_list_whose_bytes_change_on_their_way_is_read_again(server: Server, mo
         assert expand_shards(url) == named
         assert wire.readings["signed.txt"] == readings
     wire.meet("signed.txt", flip(at), same, flip(at))
-    with pytest.raises(ConfigError, match=r"got http://.*signed\.txt, two readings of which differ"):
+    with pytest.raises(ConfigError, match=r"got http://.*signed\.txt, two readings differ"):
         expand_shards(url)
 
 
@@ -139,3 +141,52 @@ def test_a_list_on_a_disk_is_read_again_where_it_is_no_text(shard_folder: Path, 
         wire.meet("list.txt", *damage)
         assert expand_shards(f"{shard_folder}/list.txt") == [f"{shard_folder}/train-000.tar"]
         assert wire.readings["list.txt"] == readings
+
+
+@pytest.mark.parametrize(("readings", "at"), [(nth, at) for nth in range(4) for at in ("t.tar", "7,")])
+def test_an_index_whose_bytes_change_on_their_way_is_read_again(
+    server: Server, monkeypatch: pytest.MonkeyPatch, readings: int, at: str
+) -> None:
+    """Whichever reading it is, and though what comes is an index, too: of another shard, or of fewer samples."""
+    wire, url = Wire(monkeypatch), f"{server.url}/signed.json"
+    damaged = flip(storage.read_bytes(url).index(at.encode()))
+    wire.meet("signed.json", *[same] * readings, damaged)
+    (shard,) = open_data(url).shards
+    assert (shard.url, shard.num_samples) == (f"{server.url}/t.tar?sig=b%2Fc", 7)
+    assert wire.readings["signed.json"] == 6
+    wire.meet("signed.json", *[damaged, same] * 4)
+    with pytest.raises(CorruptDataError, match=r"two readings differ, expected them alike .*signed\.json"):
+        open_data(url)
+
+
+@pytest.mark.parametrize("readings", range(4))
+def test_a_mixture_whose_bytes_change_on_their_way_is_read_again(
+    server: Server, monkeypatch: pytest.MonkeyPatch, readings: int
+) -> None:
+    wire, url = Wire(monkeypatch), f"{server.url}/signed.mix.json"
+    damaged = flip(storage.read_bytes(url).index(b": 1") + 2, 1)  # 1 becomes 3
+    wire.meet("signed.mix.json", *[same] * readings, damaged)
+    assert [source.weight for source in open_data(url).sources] == [1, 1]
+    assert wire.readings["signed.mix.json"] == 6
+
+
+def test_versions_that_change_on_their_way_are_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    sound, other = (json.dumps({"fingerprint": "f", "versions": {name: "v"}}).encode() for name in "ab")
+    coming = [other, sound, sound, sound]
+    monkeypatch.setattr(storage, "exists", lambda url: True)
+    monkeypatch.setattr(storage, "read_bytes", lambda url: coming.pop(0))
+    assert load_versions("http://host/index.versions.json", "f") == {"a": "v"}
+    assert not coming
+
+
+def test_wildcards_match_what_two_listings_have(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    both = [f"{server.url}/{name}.tar" for name in "ab"]
+    listings = [both, both[:1], both, both]
+    monkeypatch.setattr(storage, "glob", lambda url: listings.pop(0))
+    assert expand_shards(f"{server.url}/train-*.t") == both
+    assert not listings
+
+
+def test_wildcards_that_match_nothing_are_told_what_web_servers_lack(server: Server) -> None:
+    with pytest.raises(ConfigError, match=r"train-\*\.t', which matches nothing on a web server, most of which have no"):
+        expand_shards(f"{server.url}/train-*.t")
