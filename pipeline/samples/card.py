@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import pyarrow as pa
 
+from pipeline.samples.card_examples import loading
 from pipeline.samples.contact_sheet import SHEET_NAME
-from pipeline.samples.ledger import PartSuffix
 from pipeline.samples.manifest import Manifest
 from pipeline.samples.schema import canonical_json, raw_shape
 
@@ -53,15 +53,15 @@ Sample `i` is a function of the specification below and of `i`. {where_spec}
 
 ## How to load it
 
-In these examples `folder` is the path of the folder that holds this file. {limits}
-
-{examples}
+In these examples `folder` is the path or the URL of the folder that holds this file; the first one, which finds the parts,
+goes before each of the others. {loading}
 
 ## How to trust it
 
 `manifest.json` lists every part with its rows, its size in bytes and its XXH3-128 digest; a file in `data/` that it does not
 list is no part of the set. The program that wrote this folder checks all of it, every image included, with
-`python jobs/verify.py FOLDER`.
+`python jobs/verify.py FOLDER`. The Hugging Face Hub, and `load_dataset` with this folder, read every `data/*.{suffix}`, as the
+head of this file says: that is right for a finished set of which `verify.py` says ok.
 """
 
 _INDEX_ROW = "| `index` | int64 | number of the sample, 0 to {last:,}, each once |"
@@ -73,72 +73,6 @@ _KEY_ROW = "| `key` | string | the key of the condition it was made for |"
 _TAR_COLUMNS = """\
 Each sample is `NUMBER.png` (or `jpg`, `webp`), `NUMBER.cls` with its class where it was made for one, and `NUMBER.json` with
 `index`, `label`, `key` and the digest of the specification. `data/index.json` is the index of the shards."""
-
-_DATASETS = """\
-```python
-# Hugging Face datasets
-import glob
-
-from datasets import load_dataset
-
-samples = load_dataset("parquet", data_files=f"{glob.escape(folder)}/data/*.parquet", split="train")
-picture = samples[0]["image"]
-```"""
-
-_PANDAS = """\
-```python
-# pandas
-import io
-
-import pandas as pd
-from PIL import Image
-
-samples = pd.read_parquet(f"{folder}/data")
-picture = Image.open(io.BytesIO(samples["image"][0]["bytes"]))
-```"""
-
-_PANDAS_RAW = """\
-```python
-# pandas
-import numpy as np
-import pandas as pd
-
-samples = pd.read_parquet(f"{folder}/data")
-pixels = np.frombuffer(b"".join(samples["pixels"]), np.uint8).reshape(-1, SHAPE)
-```"""
-
-_DUCKDB = """\
-```python
-# DuckDB
-import glob
-
-import duckdb
-
-parts = duckdb.read_parquet(f"{glob.escape(folder)}/data/*.parquet")
-counts = duckdb.sql("SELECT label, count(*) AS samples FROM parts GROUP BY label ORDER BY label").fetchall()
-```"""
-
-_RAY_DATA = """\
-```python
-# Ray Data
-import ray
-
-samples = ray.data.read_parquet(f"{folder}/data")
-```"""
-
-_WEBDATASET = """\
-```python
-# webdataset
-import webdataset
-
-shards = [f"{folder}/data/{shard['url']}" for shard in INDEX["shardlist"]]
-samples = webdataset.WebDataset(shards, shardshuffle=False).decode("pil")
-```"""
-
-# Their own reading of paths as URLs, which no escaping helps against.
-_DATASETS_LIMIT = "Hugging Face `datasets` cannot read from a path with `::` in it."
-_RAY_DATA_LIMIT = "Ray Data cannot read from a path with `?` in it."
-_WEBDATASET_LIMIT = "webdataset cannot read from a path with `?` or `#` in it."
 
 CARD_NAME = "README.md"
 """The card's name in the folder of a set."""
@@ -168,8 +102,7 @@ def dataset_card(manifest: Manifest, spec: Mapping[str, object], schema: pa.Sche
         columns=_TAR_COLUMNS if suffix == "tar" else _columns(manifest, schema),
         where_spec=where if suffix == "parquet" else "It is in `run.json`.",
         spec=json.dumps(json.loads(canonical_json(spec)), indent=2, sort_keys=True, ensure_ascii=False),
-        limits=_limits(suffix, schema),
-        examples="\n\n".join(_examples(suffix, schema)),
+        loading=loading(suffix, schema),
     )
 
 
@@ -181,22 +114,6 @@ def _columns(manifest: Manifest, schema: pa.Schema) -> str:
     if "key" in schema.names:
         rows.append(_KEY_ROW)
     return "\n".join(rows)
-
-
-def _examples(suffix: PartSuffix, schema: pa.Schema) -> list[str]:
-    if suffix == "tar":
-        opened = 'import json\n\nimport webdataset\n\nindex = json.load(open(f"{folder}/data/index.json"))'
-        return [_WEBDATASET.replace("import webdataset", opened, 1).replace("INDEX", "index")]
-    shape = raw_shape(schema)
-    if shape is None:
-        return [_DATASETS, _PANDAS, _DUCKDB, _RAY_DATA]
-    return [_PANDAS_RAW.replace("SHAPE", ", ".join(map(str, shape))), _DUCKDB, _RAY_DATA]
-
-
-def _limits(suffix: PartSuffix, schema: pa.Schema) -> str:
-    if suffix == "tar":
-        return _WEBDATASET_LIMIT
-    return _RAY_DATA_LIMIT if raw_shape(schema) is not None else f"{_DATASETS_LIMIT}\n{_RAY_DATA_LIMIT}"
 
 
 def _size(size_bytes: int) -> str:

@@ -3,8 +3,6 @@
 import gc
 import io
 import json
-import subprocess
-import sys
 import tarfile
 import warnings
 from pathlib import Path
@@ -122,14 +120,6 @@ def test_a_card_that_was_edited_stays_when_the_sheet_is_lost(tmp_path: Path, tex
     samples.publish(25)
     assert (tmp_path / "README.md").read_text() == text
     assert (tmp_path / "contact-sheet.png").exists() == ("![" in text)
-
-
-def test_the_cards_example_for_shards_runs(tmp_path: Path) -> None:
-    finished(str(tmp_path), "tar")
-    card = (tmp_path / "README.md").read_text()
-    (example,) = [piece.partition("```")[0] for piece in card.split("```python\n")[1:]]
-    code = f"folder = {str(tmp_path)!r}\n{example}\nassert len(list(samples)) == 25\n"
-    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

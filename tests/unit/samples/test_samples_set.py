@@ -4,9 +4,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
-import duckdb
 import pytest
 from datasets import load_dataset
 from PIL import Image
@@ -19,10 +17,8 @@ from pipeline.samples import (
     PartRange,
     SampleSet,
     canonical_json,
-    dataset_card,
     load_manifest,
     open_ranges,
-    parquet_schema,
     read_samples,
     verify,
 )
@@ -274,42 +270,6 @@ def test_hugging_face_datasets_shows_the_pictures(tmp_path: Path, monkeypatch: p
         shown = rows[index]["image"]
         assert isinstance(shown, Image.Image)
         assert shown.tobytes() == Image.open(io.BytesIO(png(index))).tobytes()
-
-
-def blocks(card: str) -> dict[str, str]:
-    """The card's Python examples by their first comment."""
-    examples = [piece.partition("```")[0] for piece in card.split("```python\n")[1:]]
-    return {example.partition("\n")[0].removeprefix("# "): example for example in examples}
-
-
-@pytest.mark.parametrize("name", ["set", "r[1]*{a,b}", 'it\'s "so"? #1%20'])
-def test_the_cards_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
-    folder = str(tmp_path / name)
-    finished_set(str(tmp_path / "r1xa"))  # which a pattern could take for the one below it
-    finished_set(folder)
-    examples = blocks((tmp_path / name / "README.md").read_text())
-    assert list(examples) == ["Hugging Face datasets", "pandas", "DuckDB", "Ray Data"]
-    results: dict[str, dict[str, Any]] = {}
-    for tool, example in examples.items():
-        compile(example, tool, "exec")
-        if tool != "Ray Data":  # starts a cluster
-            exec(example, results.setdefault(tool, {"folder": folder}))
-    assert results["Hugging Face datasets"]["picture"].size == (6, 6)
-    assert results["pandas"]["picture"].size == (6, 6)
-    assert results["DuckDB"]["counts"] == [(0, 9), (1, 8), (2, 8)]
-    duckdb.default_connection().close()
-
-
-def test_the_card_tells_what_it_is_and_how_it_was_made(set_url: str):
-    manifest = finished_set(set_url).publish(25)
-    card = dataset_card(manifest, SPEC, parquet_schema(SPEC), sheet=True)
-    assert storage.read_bytes(storage.join(set_url, "README.md")).decode() == card
-    assert "# 25 generated samples" in card
-    assert f'"checkpoint": "{SPEC["checkpoint"]}"' in card
-    odd = dataset_card(manifest, {"name": "{num_samples} `x` \n字"}, parquet_schema(SPEC))
-    assert "{num_samples} `x` \\n字" in odd
 
 
 def test_two_processes_make_one_set(tmp_path: Path):
