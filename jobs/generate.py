@@ -5,7 +5,7 @@ import functools
 from collections.abc import Callable
 
 import pipeline.runtime.keyboard  # noqa: F401 (first: it hears a stop while the others are imported)
-from pipeline.errors import ClusterError, PermissionDenied, SwissrollError
+from pipeline.errors import ClusterError, ConfigError, PermissionDenied, SwissrollError
 from pipeline.plans.commands import parse_generate
 from pipeline.plans.flags import arguments
 from pipeline.plans.generate_plan import GeneratePlan
@@ -17,6 +17,7 @@ from pipeline.runtime.console import say, say_table, warn, write_summary
 from pipeline.runtime.generate_run import (
     GenerateOutcome,
     claim_output,
+    is_done,
     nothing_made,
     run_generation,
 )
@@ -66,13 +67,16 @@ def main() -> int:
 def _generate(plan: GeneratePlan, start_ray: Callable[[], None]) -> GenerateOutcome:
     """One output. Ray is started by the first that needs it, once for all, and before the output is claimed: a command that
     the cluster refuses leaves no claim behind that the corrected one would be refused for."""
+    if is_done(plan):  # without the lock: who holds it, or was killed on another host with it, is not waited for
+        return _already_done(plan)
     with contextlib.ExitStack() as held:
         try:
             fence = held.enter_context(sole_job(plan.config.output, unguarded="warn" if plan.config.sole_writer else "refuse"))
-        except PermissionDenied:
+        except (PermissionDenied, ConfigError) as error:  # the folder is read-only, or another job's
             if not plan.is_published:
                 raise
-            return _already_done(plan)  # nothing is to be written: the folder may be read-only
+            warn(f"warning: {plan.config.output} is complete, and what it lacks beside its samples was not mended: {error}")
+            return _already_done(plan)
         clear_sample_set(plan.config.output)  # of writers of earlier jobs that were killed
         for line in set_damaged_aside(plan.config.output):  # what such a writer had put and not committed
             say(f"warning: {line}, as it was damaged before it was committed")

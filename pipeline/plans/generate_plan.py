@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
 from pipeline import storage
-from pipeline.errors import ConfigError, CorruptDataError, PermanentStorageError
+from pipeline.errors import ConfigError, CorruptDataError, PermanentStorageError, StorageError
 from pipeline.families import SamplerConfig, SampleRequest
 from pipeline.generation import GenerationSpec, LabelRule, checkpoint_is_gone, load_conditions, parse_labels
 from pipeline.models import ModelConfig, make_family
@@ -16,7 +16,7 @@ from pipeline.plans.generate_config import GenerateConfig
 from pipeline.plans.metrics_port import check_metrics_port
 from pipeline.plans.output_folder import check_writable, output_url
 from pipeline.plans.pinned_checkpoint import known_conditions, pinned_checkpoint
-from pipeline.samples import Origin, PartRange, SampleSet, load_manifest, open_ranges
+from pipeline.samples import Origin, PartRange, PartRecord, SampleSet, load_manifest, open_ranges
 from pipeline.samples.goals import goals_of
 from pipeline.samples.manifest import manifest_url
 from pipeline.version import code_version
@@ -41,7 +41,7 @@ class GeneratePlan:
     open_parts: list[PartRange]
     """Parts still to be made."""
     is_published: bool = False
-    """Whether readers have the whole set already: then a job need not write anything."""
+    """Whether readers have the whole set already: then a job need not write anything; False where none can tell."""
 
     def run_spec(self) -> dict[str, Any]:
         """Returns what is written once beside the samples, carried by every part and compared on resume, as JSON values."""
@@ -134,17 +134,18 @@ def _planned(config: GenerateConfig) -> GeneratePlan:
         plan,
         committed_rows=sum(part.rows for part in committed),
         open_parts=parts,
-        is_published=not parts and _is_published(config),
+        is_published=not parts and _is_published(config, committed),
     )
 
 
-def _is_published(config: GenerateConfig) -> bool:
-    if not storage.exists(manifest_url(config.output)):
-        return False
+def _is_published(config: GenerateConfig, committed: list[PartRecord]) -> bool:
     try:
-        return load_manifest(config.output).num_samples == config.num_samples
-    except CorruptDataError:  # a job writes it anew
+        if not storage.exists(manifest_url(config.output)):
+            return False
+        manifest = load_manifest(config.output)
+    except (CorruptDataError, StorageError):  # a job writes it anew, or fails and says why
         return False
+    return (manifest.num_samples, manifest.parts) == (config.num_samples, tuple(committed))
 
 
 class _Labels(NamedTuple):

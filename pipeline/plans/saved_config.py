@@ -27,7 +27,7 @@ def load_config(kind: type[_Config], url: str) -> _Config:
     if not storage.exists(url):
         raise ConfigError(f"no configuration file at {url}")
     try:
-        values = json.loads(storage.read_bytes(url))
+        values = json.loads(storage.read_bytes(url, or_pipe=True))  # --config <(jq ... base.json)
     except ValueError as error:
         raise ConfigError(f"expected a JSON object in {url}, got: {error}") from error
     if isinstance(values, dict) and {"config", "identity"} <= values.keys():

@@ -18,7 +18,7 @@ from pipeline.runtime.generator_pool import GeneratorPool
 from pipeline.runtime.hub import start_hub
 from pipeline.runtime.stopping import stop_on_sigterm
 from pipeline.runtime.watch import watched
-from pipeline.samples import SampleSet, open_ranges
+from pipeline.samples import SampleSet, load_origin, open_ranges
 from pipeline.telemetry import (
     GENERATE_METRICS_PORT,
     JOB_INFO,
@@ -93,6 +93,27 @@ def not_made(output: str, error: SwissrollError, rows_before: int | None = None)
         given_up={},
         error=str(error),
     )
+
+
+def is_done(plan: GeneratePlan) -> bool:
+    """Whether the output is published and has nothing that a job would mend or add; takes no lock and writes nothing.
+
+    Where it cannot tell it is False, and the job that holds the output says why.
+
+    Args:
+        plan: The output's plan.
+
+    Raises:
+        TransientStorageError: The store did not answer.
+    """
+    if not plan.is_published:
+        return False
+    try:
+        return load_origin(plan.config.output) is not None and SampleSet(plan.config.output).is_whole(plan.config.num_samples)
+    except TransientStorageError:
+        raise
+    except SwissrollError:
+        return False
 
 
 def claim_output(plan: GeneratePlan) -> GeneratePlan:

@@ -139,4 +139,4 @@ def _is_earlier_card(url: str, card: bytes, manifest: Manifest, spec: Mapping[st
 
 def _content(url: str, name: str) -> bytes | None:
     there = storage.join(url, name)
-    return storage.read_bytes(there) if storage.exists(there) and not storage.is_folder(there) else None
+    return storage.read_bytes(there) if storage.is_object(there) else None

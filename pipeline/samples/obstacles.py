@@ -1,4 +1,4 @@
-"""On local disks: folders, and links that lead nowhere, under names where a sample set has files."""
+"""On local disks: folders, links that lead nowhere, pipes and the like under names where a sample set has files."""
 
 from collections.abc import Callable
 
@@ -16,7 +16,7 @@ _FOLDERS = "data", "commits", GOALS_NAME
 
 
 def obstacles(url: str) -> dict[str, str]:
-    """What is in the way of a set's files and folders, by its name in the set: "a folder", "a file" or what links it is.
+    """What is in the way of a set's files and folders, by its name in the set: "a folder", "a file", or, say, "a named pipe".
 
     Listings do not show these, and nothing can be read from them or put over them. On object stores there is none.
 

@@ -16,13 +16,13 @@ def moved_aside(url: str, name: str) -> str:
 
     Args:
         url: The set's folder.
-        name: The object's name in it; on a local disk a folder or a link that leads nowhere may be there instead.
+        name: The object's name in it; on a local disk a folder, a link that leads nowhere or, say, a pipe may be there instead.
 
     Raises:
         StorageError: The store could not be read or written.
     """
     source = storage.join(url, name)
-    if storage.exists(source) and not storage.is_folder(source):
+    if storage.is_object(source):
         place = kept_aside(url, name, storage.read_bytes(source))
         storage.remove_tree(source)
     elif not storage.is_local(url):
@@ -51,7 +51,7 @@ def kept_aside(url: str, name: str, data: bytes) -> str:
         if _is_free(url, place, name):
             storage.put_replace(there, data)
             return place
-        if storage.exists(there) and not storage.is_folder(there) and storage.read_bytes(there) == data:
+        if storage.is_object(there) and storage.read_bytes(there) == data:
             return place
     raise AssertionError  # there is always another one
 

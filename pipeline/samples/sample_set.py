@@ -20,7 +20,7 @@ from pipeline.samples.ledger import (
 )
 from pipeline.samples.manifest import Manifest, load_manifest
 from pipeline.samples.part import rows_in
-from pipeline.samples.publishing import publish_parts
+from pipeline.samples.publishing import is_whole, publish_parts
 from pipeline.samples.run_spec import parse_spec, refuse_other_spec, run_url, spec_bytes
 from pipeline.samples.uncommitted import uncommitted_files, uncommitted_record
 
@@ -158,6 +158,18 @@ class SampleSet:
             self._note(record)
             adopted.append(record)
         return adopted
+
+    def is_whole(self, num_samples: int) -> bool:
+        """Whether rows 0..num_samples-1 are committed, none beyond, and `publish` would find all in place and put nothing.
+
+        Raises:
+            ResumeMismatch: More rows are committed.
+            CommitConflict: Two commits claim the same row.
+            CorruptDataError: An object in the ledger is no commit.
+            StorageError: The store could not be read.
+        """
+        records = self.committed()
+        return not gaps(num_samples, records, self.commits_url) and is_whole(self.url, num_samples, records)
 
     def publish(self, num_samples: int) -> Manifest:
         """The manifest of rows 0..num_samples-1, put in place for readers together with the dataset card.

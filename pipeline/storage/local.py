@@ -7,6 +7,7 @@ import errno
 import glob as glob_module
 import os
 import shutil
+import stat
 from pathlib import Path
 
 from pipeline.errors import PermanentStorageError
@@ -37,36 +38,40 @@ class LocalStore:
                 return False
             raise
 
+    def is_file(self, path: str) -> bool:
+        """Whether a plain file, or a link to one, has this name."""
+        found = _stat_or_none(path)
+        return found is not None and stat.S_ISREG(found.st_mode)
+
     def info(self, path: str) -> ObjectInfo:
         """Size and mtime of a file."""
         if self.is_folder(path):
             raise IsADirectoryError(errno.EISDIR, "is a folder, expected a file")
-        stat = os.stat(path)  # noqa: PTH116 (mirrors DirEntry.stat below)
-        if kind := special_kind(stat.st_mode):
-            raise PermanentStorageError(f"is {kind}, expected a file", path)
-        return _object_info(path, stat)
+        return _object_info(path, _stat_of_file(path))
 
     def list_objects(self, path: str, recursive: bool) -> list[ObjectInfo]:
         """Files in the folder, in no order; none if there is no such folder."""
         found = walk(path, recursive)
-        return [_object_info(entry.path, stat) for entry, stat in found if stat is not None and not special_kind(stat.st_mode)]
+        return [_object_info(entry.path, its) for entry, its in found if its is not None and not special_kind(its.st_mode)]
 
     def dangling_links(self, path: str, recursive: bool) -> list[str]:
         """Links in the folder to what is not there, in no order."""
         found = walk(path, recursive, is_odd=True)
-        return [entry.path for entry, stat in found if stat is None and os.path.islink(entry.path)]  # noqa: PTH114
+        return [entry.path for entry, its in found if its is None and os.path.islink(entry.path)]  # noqa: PTH114
 
     def special_files(self, path: str, recursive: bool) -> dict[str, str]:
         """What each pipe, socket or device in the folder is, by its name."""
         found = walk(path, recursive, is_odd=True)
-        return {entry.path: kind for entry, stat in found if stat is not None and (kind := special_kind(stat.st_mode))}
+        return {entry.path: kind for entry, its in found if its is not None and (kind := special_kind(its.st_mode))}
 
     def glob(self, pattern: str) -> list[str]:
         """Files and folders that match; `**` crosses folders."""
         return [path for path in glob_module.glob(pattern, recursive=True) if not is_partial(os.path.basename(path))]  # noqa: PTH119, PTH207
 
-    def read_bytes(self, path: str) -> bytes:
-        """The whole file."""
+    def read_bytes(self, path: str, *, or_pipe: bool = False) -> bytes:
+        """The whole file; with `or_pipe` what comes out of a pipe or device, too, however long that takes."""
+        if not or_pipe:
+            _stat_of_file(path)
         return Path(path).read_bytes()
 
     def open_range(self, url: str, start: int, end: int, version: str) -> OpenRange:
@@ -132,16 +137,17 @@ class _FileRange:
     """A range of an open file."""
 
     def __init__(self, path: str, start: int, end: int) -> None:
+        _stat_of_file(path)
         self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         self._at = start
         try:
-            stat = os.fstat(self._descriptor)
-            if stat.st_size < end:
-                raise short_range(path, stat.st_size, end)
+            found = os.fstat(self._descriptor)
+            if found.st_size < end:
+                raise short_range(path, found.st_size, end)
         except BaseException:
             self.close()
             raise
-        self.version = _version(stat)
+        self.version = _version(found)
 
     def readinto(self, into: memoryview) -> int:
         """Puts the next bytes at the start of `into`."""
@@ -164,12 +170,20 @@ def _stat_or_none(path: str) -> os.stat_result | None:
         raise
 
 
-def _version(stat: os.stat_result) -> str:
-    return str(stat.st_mtime_ns)
+def _stat_of_file(path: str) -> os.stat_result:
+    """Refuses a pipe, socket or device without opening it: that may wait for ever."""
+    found = os.stat(path)  # noqa: PTH116 (mirrors DirEntry.stat above)
+    if kind := special_kind(found.st_mode):
+        raise PermanentStorageError(f"is {kind}, expected a file", path)
+    return found
 
 
-def _object_info(path: str, stat: os.stat_result) -> ObjectInfo:
-    return ObjectInfo(url=path, size=stat.st_size, version=_version(stat))
+def _version(found: os.stat_result) -> str:
+    return str(found.st_mtime_ns)
+
+
+def _object_info(path: str, found: os.stat_result) -> ObjectInfo:
+    return ObjectInfo(url=path, size=found.st_size, version=_version(found))
 
 
 def _write_aside(path: str, data: bytes | bytearray | memoryview) -> str:

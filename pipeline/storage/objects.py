@@ -106,15 +106,34 @@ def glob(pattern_url: str) -> list[str]:
     return sorted(retrying("glob", url, lambda: store.glob(url)))
 
 
-def read_bytes(url: str) -> bytes:
+def read_bytes(url: str, *, or_pipe: bool = False) -> bytes:
     """The whole content of one object.
 
+    Args:
+        url: The object.
+        or_pipe: Whether it may be a local pipe or device, as of `<(...)` in a shell: for what the user names on the command
+            line and is read once. Anywhere else nobody would write to it, and it would be waited for without end.
+
     Raises:
-        PermanentStorageError: There is no such object, or it may not be read.
+        PermanentStorageError: There is no such object, it is a pipe, socket or device, or it may not be read.
         TransientStorageError: The store did not answer.
     """
     store, url = _find(url)
+    if or_pipe and isinstance(store, LocalStore):
+        return retrying("read_bytes", url, lambda: store.read_bytes(url, or_pipe=True))
     return retrying("read_bytes", url, lambda: store.read_bytes(url))
+
+
+def is_object(url: str) -> bool:
+    """Whether there is an object of this name that can be read: on local disks a plain file, or a link to one.
+
+    Raises:
+        StorageError: The store could not be asked.
+    """
+    store, url = _find(url)
+    if isinstance(store, LocalStore):
+        return retrying("is_object", url, lambda: store.is_file(url))
+    return exists(url) and not is_folder(url)
 
 
 def read_range(url: str, start: int, end: int, *, version: str = "", cache: RangeCache | None = None) -> Bytes:

@@ -13,6 +13,16 @@ from job_runs import SET, JobHere, Place, commits, content
 
 # So short that ten times the slowest part decides.
 SOON = ("--part-timeout-s", 1)
+# Whoever commits this part looks at what has its name, and waits for ever, as in a mount whose server is gone.
+WAITS_AT = """
+import os, time
+stat = os.stat
+def waiting(path, *args, **kwargs):
+    while path == TRAP:
+        time.sleep(1)
+    return stat(path, *args, **kwargs)
+os.stat = waiting
+"""
 
 
 def test_a_worker_that_hangs_is_killed_and_its_parts_are_made_by_others(
@@ -50,23 +60,26 @@ def test_a_part_that_hangs_every_worker_is_given_up_and_the_others_are_made(
 ) -> None:
     output = tmp_path / "samples"
     command = ("generate.py", *GENERATE, *SOON, "--checkpoint", trained, "--output", output)
-    port = free_port()
-    job = alone.start(*command, "--num-workers", 2, "--max-part-failures", 1, "--metrics-port", port)
-    job.until(lambda: commits(output), "the first part")
-    # Whoever commits this part looks at what has its name, and waits for ever, as in a mount whose server is gone.
     trap = output / "data" / f"part-{ROWS - PART_ROWS:012d}.parquet"
-    os.mkfifo(trap)
-    job.until(
-        lambda: re.search(r"^swissroll_workers_hung_total [12]\.0$", scrape(port), re.MULTILINE),
-        "the count of a worker that hung",
-    )
-    ended = job.wait()
+    (tmp_path / "hook").mkdir()
+    (tmp_path / "hook" / "sitecustomize.py").write_text(WAITS_AT.replace("TRAP", repr(str(trap))))
+    path = [str(tmp_path / "hook"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    place = Place(env={**alone.env, "PYTHONPATH": os.pathsep.join(path)})
+    port = free_port()
+    try:
+        job = place.start(*command, "--num-workers", 2, "--max-part-failures", 1, "--metrics-port", port)
+        job.until(
+            lambda: re.search(r"^swissroll_workers_hung_total [12]\.0$", scrape(port), re.MULTILINE),
+            "the count of a worker that hung",
+        )
+        ended = job.wait()
+    finally:
+        place.clear()
     assert ended.code == 1, ended
     assert re.search(
         rf"failed: rows {ROWS - PART_ROWS}-{ROWS - 1}: failed 2 times, last: no answer from generator-\d", ended.out
     )
     assert len(commits(output)) == ROWS // PART_ROWS - 1
-    trap.unlink()
     again = alone.run(*command)
     assert again.code == 0, again
     assert content(output, *SET) == content(generated, *SET)

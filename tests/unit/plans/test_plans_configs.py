@@ -2,6 +2,8 @@
 
 import json
 import math
+import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -175,3 +177,14 @@ def test_an_unknown_preset_is_answered_with_the_nearest(name: str, says: str) ->
 def test_a_bad_field_is_named_with_its_value(kind: type, fields: dict[str, object], says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         kind(**fields)
+
+
+def test_a_configuration_may_come_from_a_pipe(tmp_path: Path) -> None:
+    """As of `--config <(jq .steps=5 base.json)` in a shell."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    config = preset("digits")
+    writer = threading.Thread(target=pipe.write_text, args=(json.dumps(config.to_json()),), daemon=True)
+    writer.start()
+    assert load_train_config(str(pipe)) == config
+    writer.join()

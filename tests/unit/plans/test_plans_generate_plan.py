@@ -1,7 +1,9 @@
 """The plan of a generation job: the checkpoint found, the output compared, the open parts listed, nothing written."""
 
+import os
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.errors import ConfigError, ResumeMismatch
+from pipeline import storage
+from pipeline.errors import ConfigError, PermanentStorageError, PermissionDenied, ResumeMismatch, TransientStorageError
 from pipeline.generation import encode_png
 from pipeline.plans.commands import parse_generate
 from pipeline.plans.generate_config import GenerateConfig
@@ -102,6 +105,59 @@ def test_an_output_of_another_specification_is_refused(run: str, tmp_path: Path,
     assert planned(run, tmp_path / "out", "--num-workers", "3", "--max-part-failures", "0").committed_rows == 12
     with pytest.raises(ResumeMismatch, match=f"belongs to another run: .*{name}: got "):
         planned(run, tmp_path / "out", *flags)
+
+
+def published(run: str, output: Path) -> SampleSet:
+    plan = planned(run, output)
+    for part in plan.open_parts:
+        commit(plan, part)
+    assert not planned(run, output).is_published
+    samples = SampleSet(str(output))
+    samples.publish(25)
+    assert planned(run, output).is_published
+    return samples
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "text"])
+def test_what_is_no_manifest_in_its_place_is_for_the_job_to_tell(run: str, tmp_path: Path, kind: str) -> None:
+    samples = published(run, tmp_path / "out")
+    there = tmp_path / "out" / "manifest.json"
+    there.unlink()
+    {"folder": there.mkdir, "pipe": partial(os.mkfifo, there), "text": partial(there.write_text, "{")}[kind]()
+    again = planned(run, tmp_path / "out")
+    assert (again.open_parts, again.is_published) == ([], False)
+    if kind == "text":
+        samples.publish(25)
+        assert planned(run, tmp_path / "out").is_published
+        return
+    with pytest.raises(PermanentStorageError, match=r"verify\.py --repair moves it to quarantine/ \(.*manifest\.json\)"):
+        samples.publish(25)
+
+
+@pytest.mark.parametrize("error", [TransientStorageError("no answer", "x"), PermissionDenied("permission denied", "x")])
+def test_a_manifest_that_cannot_be_read_keeps_no_set_from_being_planned(
+    run: str, tmp_path: Path, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published(run, tmp_path / "out")
+    read = storage.read_bytes
+
+    def read_others(url: str) -> bytes:
+        if url.endswith("manifest.json"):
+            raise error
+        return read(url)
+
+    monkeypatch.setattr(storage, "read_bytes", read_others)
+    assert not planned(run, tmp_path / "out").is_published
+
+
+def test_a_manifest_that_contradicts_the_commits_is_none_of_the_set(run: str, tmp_path: Path) -> None:
+    samples = published(run, tmp_path / "out")
+    manifest = samples.publish(25)
+    other = replace(manifest, parts=(replace(manifest.parts[0], xxh3_128="0" * 32), *manifest.parts[1:]))
+    (tmp_path / "out" / "manifest.json").write_bytes(other.to_bytes())
+    assert not planned(run, tmp_path / "out").is_published
+    samples.publish(25)
+    assert planned(run, tmp_path / "out").is_published
 
 
 @pytest.mark.parametrize("flag", ["checkpoint", "output", "num_samples"])

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import xxhash
 
+from jobs import generate
 from pipeline import storage
 from pipeline.checkpoints import save_model
 from pipeline.errors import ConfigError, CorruptDataError, PermissionDenied, ResumeMismatch
@@ -52,7 +53,7 @@ def make(plan: GeneratePlan, parts: int | None = None) -> None:
     samples = SampleSet(plan.config.output)
     maker = PartMaker(plan.checkpoint, plan.spec, plan.run_spec())
     for part in plan.open_parts[:parts]:
-        samples.commit(part.first, maker.encode(part, maker.sample(part)), part.rows)
+        samples.commit(part.first, maker.encode(part, maker.sample(part)), part.rows, maker.suffix)
     if parts is None:
         samples.publish(plan.config.num_samples)
 
@@ -313,6 +314,43 @@ def test_a_published_set_is_found_done_where_nobody_may_write(
     assert re.search(said, ended.stdout + ended.stderr), ended
     assert "Traceback" not in ended.stderr
     assert files(output) == before
+
+
+@pytest.mark.parametrize("layout", ["parquet", "webdataset"])
+def test_a_published_set_is_found_done_while_another_job_holds_it(
+    run: Path, tmp_path: Path, layout: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "out"
+    line = f"--num-samples 12 --part-rows 4 --batch-rows 4 --sampler-steps 2 --format {layout}"
+    command = ["--checkpoint", f"{run}@latest", "--output", str(output), *line.split()]
+    make(claim_output(plan_generation(parse_generate(command).job)))
+    monkeypatch.setattr(sys, "argv", ["generate.py", *command])
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+
+    def again() -> tuple[int, str, str]:
+        capfd.readouterr()
+        code = generate.main()
+        said = capfd.readouterr()
+        return code, said.out.splitlines()[0], said.err
+
+    before = files(output)
+    with monkeypatch.context() as watched:
+        watched.setattr(generate, "sole_job", None)  # nobody asks for the lock
+        assert again() == (0, "Already done", "")
+    assert files(output) == before
+    kept = [name for name in ("README.md", "contact-sheet.png", "origin.json", "data/index.json") if name in before]
+    for name in kept:
+        (output / name).unlink()
+        with storage.locked(str(output)):
+            code, out, err = again()
+        assert (code, out) == (0, "Already done")
+        assert f"{output} is complete, and what it lacks beside its samples was not mended: another job is at work" in err
+        assert not (output / name).exists()
+        assert again() == (0, "Already done", "")
+        assert files(output) == {**before, ".lock": b""}  # mended
+    (output / "manifest.json").unlink()
+    with storage.locked(str(output)), pytest.raises(ConfigError, match="another job is at work"):
+        again()
 
 
 def test_a_checkpoint_that_is_removed_between_plan_and_claim_is_named(run: Path, tmp_path: Path) -> None:

@@ -15,8 +15,13 @@ from sample_makers import finished_set
 
 PROGRAM = """
 import sys
+from pathlib import Path
 from pipeline.runtime.job import run_job
 from pipeline.samples import verify
+from pipeline.storage.local import LocalStore
+
+# Further processes run this, too: there a pipe is waited for, as a file in a mount whose server is gone.
+LocalStore.read_bytes = lambda self, path: Path(path).read_bytes()
 
 def main():
     print(verify(sys.argv[1], processes=2).describe())

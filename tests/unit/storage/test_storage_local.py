@@ -166,8 +166,13 @@ def test_pipes_sockets_and_devices_are_not_listed_but_told(tmp_path: Path):
     assert storage.no_objects(str(tmp_path)) == {"deep": "a folder", "dangling": "a link that leads nowhere", **special}
     assert storage.dangling_links(str(tmp_path)) == [f"{tmp_path}/dangling"]
     for name, kind in special.items():
-        with pytest.raises(PermanentStorageError, match=rf"is {kind}, expected a file \(.*{name}\)"):
-            storage.info(f"{tmp_path}/{name}")
+        url, refused = f"{tmp_path}/{name}", rf"^is {kind}, expected a file \(.*{name}\)"
+        for look in (storage.info, storage.read_bytes, lambda url: storage.read_range(url, 0, 1)):
+            with pytest.raises(PermanentStorageError, match=refused):  # never opened, which may wait for ever
+                look(url)
+        assert storage.exists(url)
+        assert not storage.is_object(url)
+    assert [storage.is_object(f"{tmp_path}/{name}") for name in ("file", "deep", "dangling", "none")] == [True, *[False] * 3]
     assert storage.special_files(f"{tmp_path}/none") == storage.special_files("memory://none") == {}
 
 
