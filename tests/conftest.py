@@ -12,7 +12,7 @@ from hypothesis import settings
 # is not scheduled makes every small tensor operation of the first one wait, and the tests take many times as long.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# A shell that starts the tests in the background has them ignore SIGINT, and with them all that they start, to which some send it.
+# A shell that starts the tests in the background has them ignore SIGINT, and so all that they start, to which some send it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
