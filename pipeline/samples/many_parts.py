@@ -4,21 +4,25 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from multiprocessing.connection import Connection, wait
 
+from pipeline import storage
 from pipeline.errors import NoAnswer
 from pipeline.samples.findings import Findings
 from pipeline.samples.ledger import PartRecord
-from pipeline.samples.part_checks import check_part
+from pipeline.samples.part_checks import check_part, part_url_of
+from pipeline.samples.read_ahead import read_ahead
 
 _WORTH_BYTES = 256 * 1024**2
 """Size of a set from which on further processes, which take a second to start, are worth it."""
 _AHEAD = 4
-"""Parts handed out beyond those being looked at, for each process."""
+"""Tasks handed out beyond those being worked on, for each process."""
+_PARTS_A_TASK = 32
+"""On a store that takes its time to answer: several times what is read at once."""
 
 
 def check_parts(
@@ -48,25 +52,28 @@ def check_parts(
     if processes is None:
         large = sum(record.size_bytes for record in records) >= _WORTH_BYTES
         processes = len(os.sched_getaffinity(0)) if large else 1
-    rest = iter(records)
     # One after another until it is known what images and columns to expect of all others.
-    for record in rest:
-        check_part(url, record, spec, findings, decode_images=decode_images)
+    done = 0
+    for record, read in zip(records, _reads(url, records), strict=True):
+        check_part(url, record, read, spec, findings, decode_images=decode_images)
         yield record
+        done += 1
         if processes > 1 and findings.columns and (findings.image_size or not decode_images):
             break
+    rest = _tasks(url, records[done:])
     expected = findings.like()
     context = multiprocessing.get_context("spawn")  # forking a process with the threads of Arrow or s3fs may hang
     over, alive = context.Pipe(duplex=False)
     pool = ProcessPoolExecutor(processes, context, _begin, (url, spec, expected, decode_images, over))
     try:
-        waiting = [(record, pool.submit(_check, record)) for record in islice(rest, processes * _AHEAD)]
+        waiting = [(task, pool.submit(_check, task)) for task in islice(rest, processes * _AHEAD)]
         while waiting:
-            record, found = waiting.pop(0)
-            findings.absorb(found.result())
-            yield record
-            if (record := next(rest, None)) is not None:
-                waiting.append((record, pool.submit(_check, record)))
+            task, found = waiting.pop(0)
+            for record, one in zip(task, found.result(), strict=True):
+                findings.absorb(one)
+                yield record
+            if (task := next(rest, None)) is not None:
+                waiting.append((task, pool.submit(_check, task)))
     except BrokenProcessPool as error:  # not tried again: where memory is short, the next ones would be killed, too
         raise NoAnswer(
             "got a process that was killed while it looked at parts, as the kernel does where memory is short, "
@@ -76,6 +83,16 @@ def check_parts(
         alive.close()  # whoever stops the job is not to wait for a part on a store that does not answer
         pool.shutdown(cancel_futures=True)
         over.close()
+
+
+def _reads(url: str, records: Sequence[PartRecord]) -> Iterator[Callable[[], bytes]]:
+    return read_ahead((part_url_of(url, record), record.size_bytes) for record in records)
+
+
+def _tasks(url: str, records: Sequence[PartRecord]) -> Iterator[Sequence[PartRecord]]:
+    """Parts that one process looks at, one after another; on a local disk a single one, which does not keep it waiting."""
+    count = 1 if storage.is_local(url) else _PARTS_A_TASK
+    return (records[first : first + count] for first in range(0, len(records), count))
 
 
 _given: tuple[str, Mapping[str, object] | None, Findings, bool]
@@ -99,8 +116,10 @@ def _end_when(over: Connection) -> None:
     os._exit(1)
 
 
-def _check(record: PartRecord) -> Findings:
+def _check(task: Sequence[PartRecord]) -> list[Findings]:
     url, spec, expected, decode_images = _given
-    found = expected.like()
-    check_part(url, record, spec, found, decode_images=decode_images)
+    found = []
+    for record, read in zip(task, _reads(url, task), strict=True):
+        found.append(expected.like())
+        check_part(url, record, read, spec, found[-1], decode_images=decode_images)
     return found

@@ -3,7 +3,7 @@
 import io
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import pyarrow as pa
 from PIL import Image
@@ -19,19 +19,38 @@ from pipeline.samples.schema import raw_shape
 _UNDECODABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
 
 
+def part_url_of(url: str, record: PartRecord) -> str:
+    """Where a part is."""
+    return storage.join(url, "data", record.name)
+
+
 def check_part(
-    url: str, record: PartRecord, spec: Mapping[str, object] | None, findings: Findings, *, decode_images: bool = True
+    url: str,
+    record: PartRecord,
+    read: Callable[[], bytes],
+    spec: Mapping[str, object] | None,
+    findings: Findings,
+    *,
+    decode_images: bool = True,
 ) -> None:
-    """Reads one part; notes what is not as committed, and counts labels; decodes the images, if asked to.
+    """Looks at one part; notes what is not as committed, and counts labels; decodes the images, if asked to.
+
+    Args:
+        url: The set's folder.
+        record: The committed part.
+        read: Returns the part's bytes, or raises what `storage.read_bytes` does.
+        spec: The run's spec, or None where it is not known.
+        findings: What accumulates.
+        decode_images: Whether to decode every image.
 
     Raises:
         PermissionDenied: It may not be read.
         TransientStorageError: The store did not answer.
     """
     where = f"data/{record.name}"
-    part_url = storage.join(url, "data", record.name)
+    part_url = part_url_of(url, record)
     try:
-        data = storage.read_bytes(part_url)
+        data = read()
     except PermanentStorageError as error:
         findings.add_damage(where, error)
         findings.broken.add(record)

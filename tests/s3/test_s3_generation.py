@@ -25,6 +25,7 @@ from pipeline.checkpoints import save_checkpoint
 from pipeline.models import Model
 from pipeline.order import Cursor
 from pipeline.plans.presets import preset
+from pipeline.samples import verify
 from pipeline.storage import honours_put_once
 from pipeline.training import TrainState
 
@@ -173,4 +174,5 @@ def test_killed_taken_over_and_two_at_once(environment: dict[str, str], checkpoi
     assert sorted([first.wait(PATIENCE_S), second.wait(PATIENCE_S)]) in ([0, 2], [0, 0])
     assert objects(output) == objects(undisturbed)
     assert start(environment, "verify.py", output).wait(PATIENCE_S) == 0
+    assert verify(output, processes=2) == verify(output, processes=1)
     assert start(environment, *command, "--output", output).wait(PATIENCE_S) == 0
