@@ -79,7 +79,8 @@ class PatternedGets:
             got = self._client.get_object(Bucket=bucket, Key=key, **{names[name]: value for name, value in headers.items()})
         finally:
             if self._here.answer is not None:  # it failed before it would have sent anything
-                self._here.answer, _ = None, answer.raw.close()
+                self._here.answer = None
+                answer.raw.close()
         pattern = _pattern_of(self._here.sent, key)
         if pattern is not None and (self._credentials is not None or not pattern.region):
             self._patterns[bucket] = pattern
