@@ -40,11 +40,11 @@ def sole_job(folder_url: str, *, unguarded: Literal["refuse", "warn"] = "refuse"
 
 
 def _creates_once(folder_url: str) -> bool:
-    """Asked once for every folder; the answer is noted in it."""
-    note = storage.join(folder_url, *_STORE_URL)
-    if storage.exists(note):
+    """Asked once for every folder; the answer is noted in it, with where it was given: folders are copied to other stores."""
+    note, here = storage.join(folder_url, *_STORE_URL), f"{storage.server_of(folder_url)} {folder_url}\n".encode()
+    if storage.exists(note) and storage.read_bytes(note) == here:
         return True
     if not storage.honours_put_once(folder_url):
         return False
-    storage.put_replace(note, b"")
+    storage.put_replace(note, here)
     return True

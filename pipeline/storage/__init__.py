@@ -31,6 +31,7 @@ from pipeline.storage.objects import (
     read_range,
     remove_partials,
     remove_tree,
+    server_of,
     special_files,
 )
 from pipeline.storage.probe import honours_put_once
@@ -72,5 +73,6 @@ __all__ = [
     "remove_partials",
     "remove_tree",
     "rename",
+    "server_of",
     "special_files",
 ]

@@ -136,6 +136,16 @@ def is_object(url: str) -> bool:
     return exists(url) and not is_folder(url)
 
 
+def server_of(url: str) -> str:
+    """The address of the server that an `s3://` URL leads to, which a URL does not tell; empty for all others.
+
+    Args:
+        url: An object or folder.
+    """
+    store, url = _find(url)
+    return store.server_of(url) if isinstance(store, RemoteStore) else ""
+
+
 def read_range(url: str, start: int, end: int, *, version: str = "", cache: RangeCache | None = None) -> Bytes:
     """Exactly the bytes start..end-1 of an object; an empty range is empty without asking the store.
 

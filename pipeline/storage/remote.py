@@ -123,6 +123,10 @@ class RemoteStore:
             return _S3.open_range(fs, path, url, start, end, version)
         return _BlockRange(fs, path, start, end, version=_version(fs.info(path)))
 
+    def server_of(self, url: str) -> str:
+        """The server's address where the URL does not tell it."""
+        return _S3.address(_open(url)[0]) if scheme_of(url) in _S3_SCHEMES else ""
+
     def put_once(self, url: str, data: bytes | bytearray | memoryview) -> bool:
         """Create the object by one conditional request; False if the name was taken."""
         fs, path = _open_writable(url)

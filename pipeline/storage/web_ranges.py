@@ -108,6 +108,14 @@ class S3Client:
                 raise StrangeAnswer("got no Content-Length, expected one: a part would pass for the whole")
             return body.read()
 
+    def address(self, fs: Any) -> str:
+        """Where requests go.
+
+        Args:
+            fs: The s3fs file system.
+        """
+        return self._store(fs).client.meta.endpoint_url
+
     def _range(self, fs: Any, path: str, headers: dict[str, str]) -> Any:
         """urllib3's response."""
         bucket, key, object_version = fs.split_path(path)

@@ -107,3 +107,8 @@ def test_what_a_user_asks_of_every_request_is_left_to_botocore(asked: S3Double, 
     assert [storage.read_range("s3://bucket/o", at, 9) for at in (0, 1)] == [DATA[:9], DATA[1:9]]
     assert asked.botocores == 2
     fsspec.get_filesystem_class("s3").clear_instance_cache()
+
+
+def test_the_server_of_a_bucket_is_told(asked: S3Double):
+    assert storage.server_of("s3://bucket/o") == asked.url
+    assert storage.server_of("memory://bucket/o") == storage.server_of("/tmp/o") == ""
