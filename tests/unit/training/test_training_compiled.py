@@ -83,7 +83,10 @@ def train_on_rank(rank: int, folder: str) -> None:
         for step in range(3):
             train_step(one, wrapped, taken(digits(8, first=8 * step), slice(4 * rank, 4 * rank + 4)), seed=3)
     torch.save(one.network.state_dict(), f"{folder}/{rank}.pt")
-    torch.distributed.destroy_process_group()
+    torch.distributed.barrier()
+    # Where the wrapped network is the last to know the group, torch waits, with Python's lock, for a thread of gloo's that may
+    # be waiting for that lock: once in many runs the process never ends. Trainers let go of the network long before the group.
+    os._exit(0)
 
 
 def test_compiled_ranks_learn_what_one_plain_rank_does(tmp_path: Path) -> None:
