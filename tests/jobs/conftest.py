@@ -113,7 +113,9 @@ def scraped(place: Place, folder: Path, script: str, *args: object) -> Scraped:
         while not done.wait(0.02):
             try:
                 with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
-                    scrapes.append(answer.read().decode())
+                    text = answer.read().decode()
+                    if answer.headers["Content-Length"]:  # else the job ended within its header, and nothing seems served
+                        scrapes.append(text)
             except (OSError, http.client.HTTPException):
                 continue  # not serving yet, or not any more
 
