@@ -149,7 +149,9 @@ def mosaicml_best(folder, extension, side):
     where, kept = {"local": f"{folder}/mds"}, {}
     if folder.startswith("s3:"):
         os.environ["S3_ENDPOINT_URL"] = os.environ["AWS_ENDPOINT_URL"]
-        where, kept = {"remote": f"{folder}/mds", "local": tempfile.mkdtemp()}, {"cache_limit": CACHE_BYTES}
+        where = {"remote": f"{folder}/mds", "local": tempfile.mkdtemp()}
+        # Its own choice, blocks of 262,144 samples, would fetch every shard again and again, for it may not keep them all.
+        kept = {"cache_limit": CACHE_BYTES, "shuffle_block_size": 4096, "predownload": 2048}
     data = StreamingDataset(
         streams=[Stream(**where, repeat=50)],
         **kept,
@@ -167,7 +169,8 @@ def prepare(folder, extension):
     import litdata
     from streaming import MDSWriter
 
-    with MDSWriter(out=f"{folder}/mds", columns={"image": "bytes", "label": "int"}) as writer:
+    columns = {"image": "bytes", "label": "int"}
+    with MDSWriter(out=f"{folder}/mds", columns=columns, size_limit=1 << 24) as writer:
         for data, label in samples(folder, extension):
             writer.write({"image": data, "label": label})
     rows = list(samples(folder, extension))
