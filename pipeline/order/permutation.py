@@ -14,9 +14,6 @@ _ROUNDS = 6
 _U64 = np.uint64
 _MUL_1, _MUL_2, _GOLDEN = _U64(0xBF58476D1CE4E5B9), _U64(0x94D049BB133111EB), 0x9E3779B97F4A7C15
 _MASK_64 = (1 << 64) - 1
-_BLOCK = 1 << 13
-_Each = NDArray[np.uint64] | np.uint64
-"""A number for each element, or one for all of them."""
 
 
 def mix64(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -40,16 +37,7 @@ def permute(i: NDArray[np.int64], n: int, key: int) -> NDArray[np.int64]:
     Raises:
         ValueError: n is out of range or an element lies outside [0, n).
     """
-    elements = np.asarray(i, dtype=np.int64).ravel()
-    _check_sizes([n])
-    _check_elements(elements, _U64(n), [n])
-    half, round_keys = _U64(_half(n)), [_U64(round_key) for round_key in _round_keys(key)]
-    out = np.empty(len(elements), dtype=np.int64)
-    # As many at a time as stay in the processor's cache between one operation and the next.
-    for first in range(0, len(elements), _BLOCK):
-        block = slice(first, first + _BLOCK)
-        out[block] = _walk(elements[block].astype(np.uint64), _U64(n), half, round_keys)
-    return out.reshape(np.shape(i))
+    return permute_each(np.asarray(i, dtype=np.int64).ravel(), [np.size(i)], [n], [key]).reshape(np.shape(i))
 
 
 def permute_each(i: NDArray[np.int64], lengths: Sequence[int], sizes: Sequence[int], keys: Sequence[int]) -> NDArray[np.int64]:
@@ -64,50 +52,27 @@ def permute_each(i: NDArray[np.int64], lengths: Sequence[int], sizes: Sequence[i
     Raises:
         ValueError: A size is out of range or an element lies outside its set.
     """
+    if not all(1 <= n <= 1 << 62 for n in sizes):
+        raise ValueError(f"n must be in [1, 2**62], got {list(sizes)}")
 
     def spread(values: Sequence[int]) -> NDArray[np.uint64]:
         return np.repeat(np.array(values, dtype=np.uint64), lengths)
 
-    _check_sizes(sizes)
     n = spread(sizes)
-    _check_elements(i, n, sizes)
-    round_keys = [spread(keys_of_round) for keys_of_round in zip(*map(_round_keys, keys), strict=True)]
-    return _walk(i.astype(np.uint64), n, spread([_half(size) for size in sizes]), round_keys).astype(np.int64)
-
-
-def _check_sizes(sizes: Sequence[int]) -> None:
-    if not all(1 <= size <= 1 << 62 for size in sizes):
-        raise ValueError(f"n must be in [1, 2**62], got {list(sizes)}")
-
-
-def _check_elements(i: NDArray[np.int64], n: _Each, sizes: Sequence[int]) -> None:
-    if np.any(i.astype(np.uint64) >= n):  # negative ones have become huge
+    out = i.astype(np.uint64)
+    if np.any(out >= n):  # negative ones have become huge
         raise ValueError(f"elements must be in [0, n) for n of {list(sizes)}, got values from {i.min()} to {i.max()}")
-
-
-def _half(n: int) -> int:
-    """Bits of one half of the smallest domain with an even number of bits that holds n numbers."""
-    return max(1, ((n - 1).bit_length() + 1) // 2)
-
-
-def _round_keys(key: int) -> list[int]:
-    return [(key + (r + 1) * _GOLDEN) & _MASK_64 for r in range(_ROUNDS)]
-
-
-def _walk(values: NDArray[np.uint64], n: _Each, half: _Each, round_keys: Sequence[_Each]) -> NDArray[np.uint64]:
-    out = _network(values, half, round_keys)
+    half = spread([max(1, ((size - 1).bit_length() + 1) // 2) for size in sizes])
+    round_keys = [spread([(key + (r + 1) * _GOLDEN) & _MASK_64 for key in keys]) for r in range(_ROUNDS)]
+    out = _network(out, half, round_keys)
     outside = np.flatnonzero(out >= n)
     while outside.size:
-        n_here, half_here, *keys_here = (
-            each if isinstance(each, np.uint64) else each[outside] for each in (n, half, *round_keys)
-        )
-        walked = _network(out[outside], half_here, keys_here)
-        out[outside] = walked
-        outside = outside[walked >= n_here]
-    return out
+        out[outside] = _network(out[outside], half[outside], [k[outside] for k in round_keys])
+        outside = outside[out[outside] >= n[outside]]
+    return out.astype(np.int64)
 
 
-def _network(values: NDArray[np.uint64], half: _Each, round_keys: Sequence[_Each]) -> NDArray[np.uint64]:
+def _network(values: NDArray[np.uint64], half: NDArray[np.uint64], round_keys: list[NDArray[np.uint64]]) -> NDArray[np.uint64]:
     mask = (_U64(1) << half) - _U64(1)
     left, right = values >> half, values & mask
     for round_key in round_keys:

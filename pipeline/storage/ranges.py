@@ -51,6 +51,7 @@ def fetch_range(
     end: int,
     version: str = "",
     policy: RetryPolicy = DEFAULT_POLICY,
+    *,
     into: memoryview | None = None,
 ) -> memoryview:
     """Exactly the bytes start..end-1 of one version of an object.

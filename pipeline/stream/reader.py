@@ -12,9 +12,6 @@ from pipeline.stream.corrupt import OnCorrupt
 from pipeline.stream.rows import RowMaker
 from pipeline.stream.windows import WindowCache
 
-LOOKS_AHEAD = 8
-"""How often half a window is looked ahead while a window is gone through by half."""
-
 
 class SliceReader:
     """Makes rows [start, stop) of global batches; calls in step order are cheap, any other order is a seek of one window.
@@ -45,8 +42,6 @@ class SliceReader:
         self._rows = (start, stop)
         self._windows = WindowCache(index, order, cache)
         self._maker = RowMaker(index, order, image, on_corrupt)
-        self._ahead = max(1, int(order.steps_a_window / 2))
-        self._looked = range(0)
 
     @property
     def replaced(self) -> int:
@@ -89,12 +84,9 @@ class SliceReader:
 
     def _look_ahead(self, step: int) -> None:
         """Starts fetching windows whose turn comes within the next half window, and lets go of windows that are done."""
-        if step in self._looked:
-            return
-        # Some steps sooner or later are all the same to a fetch; for small batches a look takes as long as a few rows.
-        self._looked = range(step, step + max(1, self._ahead // LOOKS_AHEAD))
         start, stop = self._rows
-        for soon in (step + self._ahead, step + 1):
+        ahead = max(1, int(self._order.steps_a_window / 2))
+        for soon in (step + ahead, step + 1):
             coming = self._order.stretches(soon, start, stop)
             for epoch, lane, span, _, _ in coming:
                 self._windows.prefetch(epoch, lane, span)

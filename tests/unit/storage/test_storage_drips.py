@@ -152,7 +152,7 @@ def test_the_body_of_a_redirect_that_drips_is_left_for_where_it_leads(dripper: D
 def test_a_hanging_attempt_leaves_time_for_others(dripper: Dripper, monkeypatch: pytest.MonkeyPatch):
     """Two of them take longer than the policy's whole time."""
     monkeypatch.setattr(
-        ranges.fetch_range, "__defaults__", ("", retry.RetryPolicy(first_delay_s=0.01, longest_delay_s=0.02, total_s=0.3), None)
+        ranges.fetch_range, "__defaults__", ("", retry.RetryPolicy(first_delay_s=0.01, longest_delay_s=0.02, total_s=0.3))
     )
     url = f"{dripper.url}/bucket/o"
     dripper.part, dripper.drips = "header", 2
