@@ -66,6 +66,19 @@ class LanePart(NamedTuple):
     """Last sample, exclusive."""
 
 
+class LaneWindow(NamedTuple):
+    """Where a window lies in its lane, counted as in `LanePart`."""
+
+    start: int
+    """First sample, inclusive."""
+    stop: int
+    """Last sample, exclusive."""
+    epoch: int
+    """Epoch of the window."""
+    span: WindowSpan
+    """The window as the epoch counts it."""
+
+
 class Stretch(NamedTuple):
     """Consecutive rows of a batch that come from one window: its shuffled samples [first, last)."""
 

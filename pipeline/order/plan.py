@@ -12,13 +12,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from pipeline.errors import ConfigError
-from pipeline.order.answers import Ints, LanePart, OrderConfig, Place, Rows, Segment, Stretch
+from pipeline.order.answers import Ints, LanePart, LaneWindow, OrderConfig, Place, Rows, Segment, Stretch
 from pipeline.order.keys import key64
 from pipeline.order.lanes import WindowSpan, epoch_at, lane_bounds, window_at
 from pipeline.order.permutation import permute, permute_each
 from pipeline.order.replacement import replacement
 
 ORDER_VERSION = 2
+_NOWHERE = LaneWindow(0, 0, 0, WindowSpan(0, 0, 0))
 _EPOCHS_KEPT = 2  # a batch touches at most two epochs when N >= batch size; more are computed again on demand
 
 
@@ -43,6 +44,7 @@ class StreamOrder:
         self.first_sample = np.concatenate(([0], np.cumsum(self.counts)))
         self._epochs: dict[int, tuple[Ints, Ints]] = {}
         self._window_keys: dict[int, tuple[tuple[int, int], int]] = {}
+        self._reached: dict[int, tuple[LaneWindow, LaneWindow]] = {}
 
     @property
     def seed(self) -> int:
@@ -146,16 +148,13 @@ class StreamOrder:
 
     def stretches_of(self, parts: Sequence[LanePart]) -> list[Stretch]:
         """Returns which windows parts of lanes lie in, part after part."""
-        found, lanes = [], self.config.lanes
+        found = []
         for lane, position, end in parts:
             while position < end:
-                epoch, begin = epoch_at(self.num_samples, lanes, lane, position)
-                first, last = lane_bounds(self.num_samples, lanes, lane, epoch)
-                offset = position - begin
-                span = window_at(offset, last - first, self.config.window, lanes, lane)
-                take = min(end - position, span.stop - offset)
-                found.append(Stretch(epoch, lane, span, offset - span.start, offset - span.start + take))
-                position += take
+                start, stop, epoch, span = self._lane_window(lane, position)
+                last = min(end, stop)
+                found.append(Stretch(epoch, lane, span, position - start, last - start))
+                position = last
         return found
 
     def segments(self, epoch: int, lane: int, span: WindowSpan) -> list[Segment]:
@@ -174,6 +173,20 @@ class StreamOrder:
             position += take
             k += 1
         return found
+
+    def _lane_window(self, lane: int, position: int) -> LaneWindow:
+        # Every batch asks for each lane's window again, and for the one that is read ahead: the last two are kept.
+        near, far = self._reached.get(lane, (_NOWHERE, _NOWHERE))
+        if near.start <= position < near.stop:
+            return near
+        if not far.start <= position < far.stop:
+            lanes, num_samples = self.config.lanes, self.num_samples
+            epoch, begin = epoch_at(num_samples, lanes, lane, position)
+            first, last = lane_bounds(num_samples, lanes, lane, epoch)
+            span = window_at(position - begin, last - first, self.config.window, lanes, lane)
+            far = LaneWindow(begin + span.start, begin + span.stop, epoch, span)
+        self._reached[lane] = far, near
+        return far
 
     def _window_key(self, epoch: int, lane: int, window: int) -> int:
         # Every batch asks for each lane's key again.

@@ -16,8 +16,9 @@ from pipeline.shards.index import DatasetMeta, MixedSource, ShardIndex, ShardInf
 from pipeline.shards.index_file import INDEX_NAME, load_index, save_index
 from pipeline.shards.open import open_data
 from pipeline.shards.pack import pack
-from pipeline.shards.read import read_samples, read_sound_samples
+from pipeline.shards.read import Place, fetch_ranges, ranges_at_hand, read_samples, read_sound_samples
 from pipeline.shards.rereading import MAX_READS, reread
+from pipeline.shards.shard_range import RangeSamples, ShardRange
 from pipeline.shards.source import ImageSource, SourceImage
 from pipeline.shards.sources import PACKAGED, image_folder, open_source
 from pipeline.shards.urls import expand_shards
@@ -34,15 +35,19 @@ __all__ = [
     "ImageSource",
     "IndexedShard",
     "MixedSource",
+    "Place",
+    "RangeSamples",
     "RawSample",
     "ShardIndex",
     "ShardInfo",
+    "ShardRange",
     "SourceImage",
     "build_index",
     "check_digest",
     "decode_image",
     "decode_label",
     "expand_shards",
+    "fetch_ranges",
     "found_shards",
     "has_label",
     "has_offsets_at_hand",
@@ -55,6 +60,7 @@ __all__ = [
     "open_data",
     "open_source",
     "pack",
+    "ranges_at_hand",
     "read_samples",
     "read_sound_samples",
     "reread",

@@ -35,17 +35,35 @@ class JpegHeader(NamedTuple):
     """How the camera was held: 1 (upright) to 8, from the EXIF block, or else from XMP; 1 where neither tells."""
 
 
+_last: tuple[bytes, JpegHeader] = (b"", JpegHeader(0, 0, 0, 1))
+"""The bytes of the last header that was walked, its first scan's marker included, and what they say."""
+
+
 def jpeg_header(data: memoryview) -> JpegHeader:
     """Header from the segments up to the first scan, in one walk; what is odd about them is for libjpeg to say.
 
     Args:
         data: A file that `is_jpeg`.
     """
+    global _last
+    known, header = _last
+    # Pictures of one size that one program wrote have the same header, byte for byte.
+    if known and bytes(data[: len(known)]) == known:
+        return header
+    header, end = _walked(data)
+    if end:
+        _last = bytes(data[:end]), header
+    return header
+
+
+def _walked(data: memoryview) -> tuple[JpegHeader, int]:
+    # Also how many bytes say so, the marker of the first scan included; 0 where the walk did not come to it.
     height, width, components, orientation, xmp = 0, 0, 0, None, b""
-    at, last = 2, len(data) - 4
+    at, last, end = 2, len(data) - 4, 0
     while at <= last:
         mark, marker, length = _segment(data, at)
         if mark != 0xFF or marker == _SCAN:
+            end = at + 2 if mark == 0xFF else 0
             break
         if marker == 0xFF:  # fill byte
             at += 1
@@ -58,7 +76,7 @@ def jpeg_header(data: memoryview) -> JpegHeader:
             elif orientation is None and data[at + 4 : at + 10] == b"Exif\0\0":  # a second block only goes on with the first
                 orientation = tiff_orientation(data[at + 10 : at + 2 + length])
         at += 2 + length
-    return JpegHeader(height, width, components, orientation or (xmp_orientation(xmp) if xmp else 0) or 1)
+    return JpegHeader(height, width, components, orientation or (xmp_orientation(xmp) if xmp else 0) or 1), end
 
 
 def jpeg_size(data: memoryview) -> tuple[int, int, str]:

@@ -11,6 +11,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline import storage
 from pipeline.shards.scan import sound_scan
 from pipeline.shards.sidecar import CACHED_SHARDS, Sidecar, damaged
 from pipeline.shards.tar_header import BLOCK_BYTES
@@ -30,6 +31,11 @@ class MemoryOffsets:
     def has_digests(self) -> bool:
         """Whether checksums are known."""
         return self.digests is not None
+
+    @property
+    def is_near(self) -> bool:
+        """True: they are in memory."""
+        return True
 
     def of_shard(self, shard: int, url: str, size_bytes: int, num_samples: int) -> NDArray[np.int64]:
         """The offsets of shard number `shard`."""
@@ -59,6 +65,11 @@ class SidecarOffsets:
     def has_digests(self) -> bool:
         """Whether checksums are known."""
         return self.digests is not None
+
+    @property
+    def is_near(self) -> bool:
+        """Whether they are in local files: a few pages at most."""
+        return storage.is_local(self.offsets.url)
 
     def of_shard(self, shard: int, url: str, size_bytes: int, num_samples: int) -> NDArray[np.int64]:
         """The offsets of shard number `shard`: one ranged read of 8 * (num_samples + 2) bytes, their seal included.
@@ -94,6 +105,11 @@ class WalkedOffsets:
         """Whether checksums are known."""
         return False
 
+    @property
+    def is_near(self) -> bool:
+        """False: a shard's headers are read one by one."""
+        return False
+
     def of_shard(self, shard: int, url: str, size_bytes: int, num_samples: int) -> NDArray[np.int64]:
         """The offsets of the shard at `url`, from its headers.
 
@@ -126,6 +142,11 @@ class JoinedOffsets:
     def has_digests(self) -> bool:
         """Whether checksums are known."""
         return all(part.has_digests for part in self.parts)
+
+    @property
+    def is_near(self) -> bool:
+        """Whether those of all data sets come without waiting."""
+        return all(part.is_near for part in self.parts)
 
     def of_shard(self, shard: int, url: str, size_bytes: int, num_samples: int) -> NDArray[np.int64]:
         """The offsets of shard number `shard`, counted through all data sets."""

@@ -1,25 +1,63 @@
 """Samples from shards: any run of consecutive samples is one byte range, one read."""
 
-import sys
+from collections.abc import Sequence
 from functools import partial
-from itertools import pairwise, repeat
-from typing import cast
-
-import numpy as np
-from numpy.typing import NDArray
+from itertools import accumulate, pairwise
 
 from pipeline import storage
-from pipeline.errors import CorruptDataError
+from pipeline.errors import SwissrollError
 from pipeline.shards.fields import RawSample, check_digest
-from pipeline.shards.grouping import group_members, split_name
 from pipeline.shards.index import ShardIndex, sample_digests, sample_offsets
 from pipeline.shards.rereading import reread
-from pipeline.shards.same_fields import same_fields
-from pipeline.shards.tar_columns import Members, walk_samples
-from pipeline.shards.tar_walk import walk_tar
+from pipeline.shards.shard_range import ShardRange
 from pipeline.storage import RangeCache
 
-_Named = tuple[list[str], list[dict[str, memoryview]]]  # keys and fields, one of each a sample
+Place = tuple[int, int, int]
+"""Samples of one shard: its position in `ShardIndex.shards`, the first sample from 0, and one past the last."""
+
+
+def fetch_ranges(index: ShardIndex, places: Sequence[Place], cache: RangeCache | None = None) -> list[ShardRange]:
+    """The bytes of some ranges of shards, each through one ranged read.
+
+    Args:
+        index: The data set.
+        places: Which samples; ends are at most the shard's number of samples.
+        cache: Where ranges are kept on this node.
+
+    Raises:
+        CorruptDataError: What the index keeps beside a shard is damaged, or the shard cannot be what it says.
+        StorageError: A range could not be read.
+    """
+    numbers = [_numbers(index, *place) for place in places]
+    memory = _memory(numbers) if cache is None else [None] * len(places)
+    found: list[ShardRange] = []
+    for (shard, _, _), (offsets, digests), into in zip(places, numbers, memory, strict=True):
+        info = index.shards[shard]
+        data = storage.read_range(info.url, offsets[0], offsets[-1], version=info.version, cache=cache, into=into)
+        found.append(ShardRange(info.url, memoryview(data), offsets, digests))
+    return found
+
+
+def ranges_at_hand(index: ShardIndex, places: Sequence[Place]) -> list[ShardRange] | None:
+    """As `fetch_ranges`, where all is in this machine's memory; None where reading would wait, or anything is wrong.
+
+    Args:
+        index: The data set.
+        places: Which samples.
+    """
+    infos = [index.shards[shard] for shard, _, _ in places]
+    if not index.offsets.is_near or not all(storage.is_local(info.url) for info in infos):
+        return None
+    try:
+        numbers = [_numbers(index, *place) for place in places]
+    except SwissrollError:
+        return None
+    memory, found = _memory(numbers), []
+    for info, (offsets, digests), into in zip(infos, numbers, memory, strict=True):
+        if not storage.range_at_hand(info.url, offsets[0], offsets[-1], into, version=info.version):
+            return None
+        found.append(ShardRange(info.url, into, offsets, digests))
+    return found
 
 
 def read_samples(index: ShardIndex, shard: int, start: int, stop: int, cache: RangeCache | None = None) -> list[RawSample]:
@@ -38,12 +76,8 @@ def read_samples(index: ShardIndex, shard: int, start: int, stop: int, cache: Ra
         CorruptDataError: The shard does not hold these samples where the index says; named, with the offset.
         StorageError: The range could not be read.
     """
-    info = index.shards[shard]
-    if not 0 <= start <= stop <= info.num_samples:
-        raise IndexError(f"samples [{start}, {stop}) of a shard with {info.num_samples} samples ({info.url})")
-    if start == stop:
-        return []
-    return _read(index, shard, start, stop, cache)
+    samples = fetch_ranges(index, [(shard, start, stop)], cache)[0].samples()
+    return [samples[number] for number in range(stop - start)]
 
 
 def read_sound_samples(index: ShardIndex, shard: int, start: int, stop: int) -> list[RawSample]:
@@ -71,66 +105,19 @@ def read_sound_samples(index: ShardIndex, shard: int, start: int, stop: int) -> 
     return [reread(partial(sound, number), "read_samples") for number in range(len(samples))]
 
 
-def _read(index: ShardIndex, shard: int, start: int, stop: int, cache: RangeCache | None) -> list[RawSample]:
-    info, offsets = index.shards[shard], sample_offsets(index, shard)
-    first, last = int(offsets[start]), int(offsets[stop])
-    data = memoryview(storage.read_range(info.url, first, last, version=info.version, cache=cache))
-    begins = offsets[start : stop + 1] - first
-    keys, fields = _plain_samples(data, begins) or _odd_samples(data, begins, info.url, first)
-    digests = sample_digests(index, shard)
-    at = begins.tolist()
-    stretches = [data[begin:end] for begin, end in pairwise(at)]
-    expected = repeat(None) if digests is None else digests[start:stop].tolist()
-    return list(map(RawSample, keys, fields, repeat(info.url), offsets[start:stop].tolist(), stretches, expected))
+def _numbers(index: ShardIndex, shard: int, start: int, stop: int) -> tuple[list[int], list[int] | None]:
+    """Where each sample begins, and where the last one ends; the checksum of each, where there are some."""
+    info = index.shards[shard]
+    if not 0 <= start <= stop <= info.num_samples:
+        raise IndexError(f"samples [{start}, {stop}) of a shard with {info.num_samples} samples ({info.url})")
+    if start == stop:
+        return [0], None
+    offsets, digests = sample_offsets(index, shard), sample_digests(index, shard)
+    return offsets[start : stop + 1].tolist(), None if digests is None else digests[start:stop].tolist()
 
 
-def _odd_samples(data: memoryview, begins: NDArray[np.int64], uri: str, first: int) -> _Named:
-    """The samples by the careful walk, which has the last word."""
-    members = walk_tar(data, uri, start=first, has_end_marker=False)
-    keys, fields, found = [], [], []
-    for key, begin, spans in group_members(members, uri):
-        keys.append(key)
-        fields.append({field: data[at - first : at - first + size] for field, at, size in spans})
-        found.append(begin - first)
-    if found != begins[:-1].tolist():
-        raise CorruptDataError(
-            f"bytes {first} to {first + len(data)} hold {len(keys)} samples, not the {len(begins) - 1} that the index says, or "
-            "elsewhere",
-            uri,
-            first,
-        )
-    return keys, fields
-
-
-def _plain_samples(data: memoryview, begins: NDArray[np.int64]) -> _Named | None:
-    """The samples by the fast walk, or None where `walk_tar` and `group_members` must say what they are, or what is wrong."""
-    found = walk_samples(data, begins)
-    if found is None:
-        return None
-    named = same_fields(found, len(begins) - 1)
-    if named is None:
-        return _unlike_samples(data, found, len(begins) - 1)
-    keys, names = named
-    columns = [[data[start:stop] for start, stop in zip(m.starts, m.stops, strict=True)] for m in found]
-    return keys, [dict(zip(names, views, strict=True)) for views in zip(*columns, strict=True)]
-
-
-def _unlike_samples(data: memoryview, found: list[Members], count: int) -> _Named | None:
-    """The samples, each with fields of its own; None as above."""
-    keys: list[str | None] = [None] * count
-    fields: list[dict[str, memoryview]] = [{} for _ in keys]
-    for members in found:
-        for row, name, start, stop in zip(*members, strict=True):
-            parts = split_name(name.decode("utf-8", "surrogateescape"))
-            if parts is None:
-                return None
-            key, field = parts[0], sys.intern(parts[1])
-            known = keys[row]
-            if known is None:
-                keys[row] = key
-            elif known != key or field in fields[row]:
-                return None
-            fields[row][field] = data[start:stop]
-    if None in keys or len(set(keys)) < len(keys):
-        return None
-    return cast(list[str], keys), fields
+def _memory(numbers: list[tuple[list[int], list[int] | None]]) -> list[memoryview]:
+    """One buffer, cut up: windows are of about one size, so that one takes the place of another, but their parts are of any."""
+    ends = [0, *accumulate(offsets[-1] - offsets[0] for offsets, _ in numbers)]
+    whole = storage.buffer(ends[-1])
+    return [whole[first:last] for first, last in pairwise(ends)]

@@ -4,6 +4,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 
 LEAST_BYTES = 256 * 1024
 """Smaller buffers come from Python's own allocator, which uses its memory again anyway."""
+MOST_TIMES = 16
+"""A free buffer is taken for what needs this part of it at least."""
 MOST_FREE_BYTES = 256 * 2**20
 """Memory that is kept while nobody uses it, at most."""
 
@@ -37,11 +40,12 @@ class BufferPool:
         size = _rounded(num_bytes)
         with self._lock:
             self._take_in()
-            self.lent_bytes += size
+            fits = [(len(free), key) for key, free in reversed(self._free.items()) if size <= len(free) <= MOST_TIMES * size]
+            memory = self._free.pop(min(fits, key=itemgetter(0))[1]) if fits else None
+            if memory is not None:
+                self.free_bytes -= len(memory)
+            self.lent_bytes += size if memory is None else len(memory)
             self._most_lent_bytes = max(self._most_lent_bytes, self.lent_bytes)
-            fits = next((key for key, free in reversed(self._free.items()) if len(free) == size), None)
-            memory = None if fits is None else self._free.pop(fits)
-            self.free_bytes -= size if memory is not None else 0
             self._trim()
         if memory is None:
             try:

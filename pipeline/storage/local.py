@@ -76,7 +76,7 @@ class LocalStore:
 
     def open_range(self, url: str, start: int, end: int, version: str) -> OpenRange:
         """Opens the file for a range; what is read is of the file that was opened, whatever is renamed over it."""
-        return _FileRange(url, start, end)
+        return FileRange(url, start, end)
 
     def put_once(self, path: str, data: bytes | bytearray | memoryview) -> bool:
         """Create the file with this content; False if the name was taken."""
@@ -133,13 +133,20 @@ class LocalStore:
             raise IsADirectoryError(errno.EISDIR, "is a folder, expected a free name or a file")
 
 
-class _FileRange:
-    """A range of an open file."""
+class FileRange:
+    """A range of an open file.
 
-    def __init__(self, path: str, start: int, end: int) -> None:
+    Args:
+        path: The file.
+        start: First byte.
+        end: One past the last byte.
+        flags: How the system is to read, such as `os.RWF_NOWAIT`.
+    """
+
+    def __init__(self, path: str, start: int, end: int, flags: int = 0) -> None:
         _stat_of_file(path)
         self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        self._at = start
+        self._at, self._flags = start, flags
         try:
             found = os.fstat(self._descriptor)
             if found.st_size < end:
@@ -151,7 +158,7 @@ class _FileRange:
 
     def readinto(self, into: memoryview) -> int:
         """Puts the next bytes at the start of `into`."""
-        got = os.preadv(self._descriptor, [into[:_CALL_BYTES]], self._at)
+        got = os.preadv(self._descriptor, [into[:_CALL_BYTES]], self._at, self._flags)
         self._at += got
         return got
 

@@ -146,7 +146,9 @@ def server_of(url: str) -> str:
     return store.server_of(url) if isinstance(store, RemoteStore) else ""
 
 
-def read_range(url: str, start: int, end: int, *, version: str = "", cache: RangeCache | None = None) -> Bytes:
+def read_range(
+    url: str, start: int, end: int, *, version: str = "", cache: RangeCache | None = None, into: memoryview | None = None
+) -> Bytes:
     """Exactly the bytes start..end-1 of an object; an empty range is empty without asking the store.
 
     After a transient fault reading goes on at the byte reached, in the same version of the object.
@@ -157,6 +159,7 @@ def read_range(url: str, start: int, end: int, *, version: str = "", cache: Rang
         end: One past the last byte, at least `start`.
         version: The version that is wanted, as `info` told it; empty for the present one, whichever it is.
         cache: Where ranges of a known version are kept on this node.
+        into: Memory of the range's size that is filled and returned where nothing is cached; other memory where it is None.
 
     Raises:
         PermanentStorageError: The object is missing, is of another version, or ends before `end`: a short read is never
@@ -169,8 +172,8 @@ def read_range(url: str, start: int, end: int, *, version: str = "", cache: Rang
         return b""
     store, url = _find(url)
     if cache is None:
-        return fetch_range(store, url, start, end, version)
-    return cache.read(url, start, end, version, lambda: fetch_range(store, url, start, end, version))
+        return fetch_range(store, url, start, end, version, into=into)
+    return cache.read(url, start, end, version, lambda: fetch_range(store, url, start, end, version, into=into))
 
 
 def put_once(url: str, data: Bytes) -> bool:

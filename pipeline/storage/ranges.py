@@ -45,7 +45,14 @@ class RangeStore(Protocol):
 
 
 def fetch_range(
-    store: RangeStore, url: str, start: int, end: int, version: str = "", policy: RetryPolicy = DEFAULT_POLICY
+    store: RangeStore,
+    url: str,
+    start: int,
+    end: int,
+    version: str = "",
+    policy: RetryPolicy = DEFAULT_POLICY,
+    *,
+    into: memoryview | None = None,
 ) -> memoryview:
     """Exactly the bytes start..end-1 of one version of an object.
 
@@ -56,12 +63,13 @@ def fetch_range(
         end: One past the last byte, above `start`.
         version: The version that is wanted; where it is empty, the one that the first attempt meets.
         policy: Bounds on doubtful attempts that bring no byte, and on the time beyond what `SLOWEST_BYTES_PER_S` takes.
+        into: Memory of the range's size that is filled and returned; other memory where it is None.
 
     Raises:
         PermanentStorageError: The object is missing, too short, or of another version.
         TransientStorageError: The store did not send the bytes within the bounds.
     """
-    view = buffer(end - start)
+    view = buffer(end - start) if into is None else into
     reached = 0
     allowed = replace(policy, total_s=policy.total_s + len(view) / SLOWEST_BYTES_PER_S)
     attempts = Attempts("read_range", url, allowed)

@@ -68,7 +68,7 @@ class SliceReader:
         numbers: list[NDArray[np.int64]] = []
         for stretch in stretches:
             window = self._windows.window(stretch.epoch, stretch.lane, stretch.span)
-            raws += window.samples[stretch.first : stretch.last]
+            raws += window.samples(stretch.first, stretch.last)
             numbers.append(window.numbers[stretch.first : stretch.last])
         samples = np.concatenate(numbers)
         epochs = np.repeat([stretch.epoch for stretch in stretches], [s.last - s.first for s in stretches])

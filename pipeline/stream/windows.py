@@ -1,24 +1,40 @@
 """Shuffle windows in memory: fetched whole, one byte range per shard, and fetched ahead of their time."""
 
+from bisect import bisect_right
 from collections import OrderedDict
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import NamedTuple
+from functools import partial
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.order import Order, Segment, WindowSpan
-from pipeline.shards import RawSample, ShardIndex, read_samples, reread
+from pipeline.order import Order, WindowSpan
+from pipeline.shards import Place, RangeSamples, RawSample, ShardIndex, ShardRange, fetch_ranges, ranges_at_hand, reread
 from pipeline.storage import RangeCache
 
 
-class Window(NamedTuple):
-    """The samples of a window in its shuffled order."""
+class Window:
+    """The samples of a window in its shuffled order.
 
-    samples: list[RawSample]
-    """Their bytes."""
-    numbers: NDArray[np.int64]
-    """Their numbers in the data set, int64 [samples]."""
+    Args:
+        parts: Its samples as they lie in shards, one part after another.
+        positions: Which of them come one after another, int64 [samples].
+        numbers: Their numbers in the data set, likewise.
+    """
+
+    def __init__(self, parts: list[RangeSamples], positions: NDArray[np.int64], numbers: NDArray[np.int64]) -> None:
+        self._parts, self._positions = parts, positions.tolist()
+        self._starts = list(accumulate((len(part) for part in parts[:-1]), initial=0))
+        self.numbers = numbers
+
+    def samples(self, first: int, last: int) -> list[RawSample]:
+        """The samples [first, last) of the shuffled order."""
+        starts, found = self._starts, []
+        for position in self._positions[first:last]:
+            number = bisect_right(starts, position) - 1
+            found.append(self._parts[number][position - starts[number]])
+        return found
 
 
 Key = tuple[int, int, int]  # epoch, lane, window number
@@ -26,6 +42,9 @@ Key = tuple[int, int, int]  # epoch, lane, window number
 
 class WindowCache:
     """The encoded samples of the windows that a slice of the stream is in, and of the next one of each lane.
+
+    What can be read without waiting is read at once. The rest is fetched by threads, which do nothing else: they take Python's
+    lock away from decoding again and again, and each handing over costs more than parsing a sample.
 
     Args:
         index: The data set.
@@ -39,7 +58,7 @@ class WindowCache:
         self._cache = cache
         self._order = order
         self._pool = ThreadPoolExecutor(fetch_threads, thread_name_prefix="window-fetch")
-        self._windows: OrderedDict[Key, Future[Window]] = OrderedDict()
+        self._windows: OrderedDict[Key, Window | list[ShardRange] | Future[list[ShardRange]]] = OrderedDict()
 
     def window(self, epoch: int, lane: int, span: WindowSpan) -> Window:
         """Returns a window, waiting for it where it is not here yet.
@@ -48,17 +67,23 @@ class WindowCache:
             StorageError: The bytes could not be read.
             CorruptDataError: The shard is not what the index says.
         """
-        future = self._future(epoch, lane, span)
+        found = self._found(epoch, lane, span)
+        if isinstance(found, Window):
+            return found
+        key = epoch, lane, span.index
         try:
-            return future.result()
+            fetched = found if isinstance(found, list) else found.result()
+            parts = [self._samples(*pair) for pair in zip(self._places(epoch, lane, span), fetched, strict=True)]
         except Exception:
             # Whoever asks again gets a new attempt, not this failure.
-            self._windows.pop((epoch, lane, span.index), None)
+            self._windows.pop(key, None)
             raise
+        self._windows[key] = window = Window(parts, *self._order.shuffled(epoch, lane, span))
+        return window
 
     def prefetch(self, epoch: int, lane: int, span: WindowSpan) -> None:
         """Starts fetching a window that is needed soon."""
-        self._future(epoch, lane, span)
+        self._found(epoch, lane, span)
 
     def keep(self, needed: int) -> None:
         """Forgets the windows used longest ago until `needed` are left."""
@@ -69,20 +94,22 @@ class WindowCache:
         """Stops fetching; fetches under way are awaited."""
         self._pool.shutdown(cancel_futures=True)
 
-    def _future(self, epoch: int, lane: int, span: WindowSpan) -> Future[Window]:
+    def _found(self, epoch: int, lane: int, span: WindowSpan) -> Window | list[ShardRange] | Future[list[ShardRange]]:
         key = (epoch, lane, span.index)
         if key not in self._windows:
-            self._windows[key] = self._pool.submit(self._fetch, epoch, lane, span)
+            at_hand = ranges_at_hand(self._index, self._places(epoch, lane, span))
+            self._windows[key] = self._pool.submit(self._fetch, epoch, lane, span) if at_hand is None else at_hand
         self._windows.move_to_end(key)
         return self._windows[key]
 
-    def _fetch(self, epoch: int, lane: int, span: WindowSpan) -> Window:
-        found: list[RawSample] = []
-        for segment in self._order.segments(epoch, lane, span):
-            found += self._read(segment)
-        positions, numbers = self._order.shuffled(epoch, lane, span)
-        return Window([found[position] for position in positions.tolist()], numbers)
+    def _fetch(self, epoch: int, lane: int, span: WindowSpan) -> list[ShardRange]:
+        places = self._places(epoch, lane, span)
+        return reread(lambda first: fetch_ranges(self._index, places, self._cache if first else None), "read_samples")
 
-    def _read(self, segment: Segment) -> list[RawSample]:
-        place = segment.shard, segment.start, segment.stop
-        return reread(lambda first: read_samples(self._index, *place, self._cache if first else None), "read_samples")
+    def _samples(self, place: Place, fetched: ShardRange) -> RangeSamples:
+        """The samples of a range, which is read again where they are damaged."""
+        again = partial(fetch_ranges, self._index, [place])
+        return reread(lambda first: (fetched if first else again()[0]).samples(), "read_samples")
+
+    def _places(self, epoch: int, lane: int, span: WindowSpan) -> list[Place]:
+        return [(segment.shard, segment.start, segment.stop) for segment in self._order.segments(epoch, lane, span)]

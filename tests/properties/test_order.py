@@ -38,6 +38,13 @@ def test_permute_stays_in_range_and_distinct_for_huge_sets(n: int, key: int, dat
     assert out.max() < n
 
 
+@given(order=orders(), steps=st.lists(st.integers(0, 300), max_size=25))
+def test_what_was_asked_before_changes_no_stretch(order: StreamOrder, steps: list[int]) -> None:
+    for step in steps:
+        fresh = StreamOrder(order.counts, order.config)
+        assert order.stretches(step, 0, order.batch_size) == fresh.stretches(step, 0, order.batch_size)
+
+
 @settings(deadline=None)
 @given(order=orders())
 def test_every_sample_once_an_epoch(order: StreamOrder) -> None:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from pipeline.errors import CorruptDataError
 from pipeline.shards import decode_image
-from pipeline.shards.jpeg import jpeg_header, jpeg_size
+from pipeline.shards.jpeg import _walked, jpeg_header, jpeg_size  # pyright: ignore[reportPrivateUsage]
 
 COMPONENTS = {"L": 1, "RGB": 3, "CMYK": 4}
 
@@ -53,3 +53,28 @@ def test_bytes_that_end_within_a_segment_are_no_header() -> None:
     for end in range(frame + 10):
         assert jpeg_header(memoryview(data[:end]))[:3] == (0, 0, 0)
     assert jpeg_header(memoryview(data[: frame + 10]))[:3] == (31, 19, 3)
+
+
+def _variants() -> list[bytes]:
+    plain = jpeg("RGB", 19, 31)
+    scan = plain.index(b"\xff\xda")
+    turned = jpeg("RGB", 19, 31, orientation=6)
+    late = turned[turned.index(b"\xff\xe1") :][: int.from_bytes(turned[turned.index(b"\xff\xe1") + 2 :][:2], "big") + 2]
+    return [
+        plain,
+        turned,
+        jpeg("RGB", 31, 19),
+        jpeg("L", 19, 31),
+        plain[:scan] + late + plain[scan:],  # the same up to where the other's first scan begins
+        plain[:scan] + b"\xff" + plain[scan:],
+        plain[: scan + 2],
+        plain[: scan + 1],
+        plain[:scan],
+        plain[:scan] + b"\0" + plain[scan:],
+    ]
+
+
+@given(order=st.lists(st.integers(0, 9), max_size=30))
+def test_what_was_looked_at_before_changes_nothing(order: list[int]) -> None:
+    files = [memoryview(data) for data in _variants()]
+    assert [jpeg_header(files[number]) for number in order] == [_walked(files[number])[0] for number in order]

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from pipeline.errors import CorruptDataError
 from pipeline.shards.grouping import group_members
-from pipeline.shards.read import _plain_samples  # pyright: ignore[reportPrivateUsage]
 from pipeline.shards.same_fields import same_fields
+from pipeline.shards.shard_range import _plain_samples  # pyright: ignore[reportPrivateUsage]
 from pipeline.shards.tar_columns import walk_samples
 from pipeline.shards.tar_walk import walk_tar
 
@@ -48,7 +48,7 @@ def test_samples_are_those_of_the_careful_way(keys: list[str], endings: list[str
     found = _plain_samples(memoryview(data)[: at[-1]], begins)
     if found is not None:
         assert begins[:-1].tolist() == [offset for _, offset, _ in spans]
-        assert list(zip(*found, strict=True)) == [
+        assert [(key, found[1](number)) for number, key in enumerate(found[0])] == [
             (key, {field: data[start : start + size] for field, start, size in fields}) for key, _, fields in spans
         ]
 

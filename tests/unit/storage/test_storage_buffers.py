@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.storage.buffers import LEAST_BYTES, MOST_FREE_BYTES, BufferPool, buffer
+from pipeline.storage.buffers import LEAST_BYTES, MOST_FREE_BYTES, MOST_TIMES, BufferPool, buffer
 
 SIZE = 3 * LEAST_BYTES + 17
 
@@ -42,6 +42,18 @@ def test_all_that_was_in_use_at_once_is_kept_for_as_much_again():
     del views[:]
     assert pool.free_bytes == 20 * 2**23
     assert {address(view) for view in [pool.take(2**23) for _ in range(20)]} == first
+
+
+def test_the_smallest_free_one_that_is_large_enough_is_taken():
+    pool = BufferPool()
+    sizes = [LEAST_BYTES * factor for factor in (1, 4, 2, 2 * MOST_TIMES)]
+    views = [pool.take(size) for size in sizes]
+    addresses = dict(zip(sizes, map(address, views), strict=True))
+    del views[:]
+    kept = [pool.take(LEAST_BYTES * 2 - 5), pool.take(LEAST_BYTES * 2), pool.take(LEAST_BYTES)]
+    assert list(map(address, kept)) == [addresses[LEAST_BYTES * factor] for factor in (2, 4, 1)]
+    kept.append(pool.take(LEAST_BYTES))  # the only one that is free is more than is spent on so little
+    assert pool.lent_bytes == LEAST_BYTES * (2 + 4 + 1 + 1)
 
 
 def test_no_more_than_the_bound_is_kept_for_later():
