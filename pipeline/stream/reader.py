@@ -86,10 +86,11 @@ class SliceReader:
         """Starts fetching windows whose turn comes within the next half window, and lets go of windows that are done."""
         start, stop = self._rows
         ahead = max(1, int(self._order.steps_a_window / 2))
+        may_read = True  # one window: where all lanes begin new ones, at the start, the batch should not have to wait for them
         for soon in (step + ahead, step + 1):
             coming = self._order.stretches(soon, start, stop)
             for epoch, lane, span, _, _ in coming:
-                self._windows.prefetch(epoch, lane, span)
+                may_read = not self._windows.prefetch(epoch, lane, span, may_read=may_read) and may_read
         # Per lane: the windows that one batch touches, and as many ahead; in a mixture the next batch may touch another lane.
         lanes = min(self._order.num_lanes, len({stretch.lane for stretch in coming}) + 1)
         self._windows.keep((1 + -(-len(coming) // lanes)) * lanes)

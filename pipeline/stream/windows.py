@@ -81,9 +81,17 @@ class WindowCache:
         self._windows[key] = window = Window(parts, *self._order.shuffled(epoch, lane, span))
         return window
 
-    def prefetch(self, epoch: int, lane: int, span: WindowSpan) -> None:
-        """Starts fetching a window that is needed soon."""
-        self._found(epoch, lane, span)
+    def prefetch(self, epoch: int, lane: int, span: WindowSpan, *, may_read: bool) -> bool:
+        """Starts fetching a window that is needed soon, and returns whether it is here already because it was read at once.
+
+        Args:
+            epoch: The window's epoch.
+            lane: Its lane.
+            span: The window.
+            may_read: Whether to read it at once if that needs no waiting; it takes milliseconds all the same.
+        """
+        is_new = (epoch, lane, span.index) not in self._windows
+        return isinstance(self._found(epoch, lane, span, may_read=may_read), list) and is_new
 
     def keep(self, needed: int) -> None:
         """Forgets the windows used longest ago until `needed` are left."""
@@ -94,10 +102,12 @@ class WindowCache:
         """Stops fetching; fetches under way are awaited."""
         self._pool.shutdown(cancel_futures=True)
 
-    def _found(self, epoch: int, lane: int, span: WindowSpan) -> Window | list[ShardRange] | Future[list[ShardRange]]:
+    def _found(
+        self, epoch: int, lane: int, span: WindowSpan, *, may_read: bool = True
+    ) -> Window | list[ShardRange] | Future[list[ShardRange]]:
         key = (epoch, lane, span.index)
         if key not in self._windows:
-            at_hand = ranges_at_hand(self._index, self._places(epoch, lane, span))
+            at_hand = ranges_at_hand(self._index, self._places(epoch, lane, span)) if may_read else None
             self._windows[key] = self._pool.submit(self._fetch, epoch, lane, span) if at_hand is None else at_hand
         self._windows.move_to_end(key)
         return self._windows[key]
