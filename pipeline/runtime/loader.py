@@ -163,8 +163,8 @@ class Loader:
 def _collect_seldom() -> None:
     """Keeps Python's search for reference cycles from eating a tenth of the loader's time.
 
-    The samples of the windows at hand are tens of thousands of objects and have no cycles, but every full search visits them
-    all, and all that Ray and numpy once imported.
+    What loaders make has no cycles, but every full search visits all that Ray and numpy once imported, and what is known of the
+    windows at hand.
     """
     gc.freeze()
     gc.set_threshold(100_000, 20, 100)

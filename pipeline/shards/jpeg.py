@@ -36,7 +36,7 @@ class JpegHeader(NamedTuple):
 
 
 _last: tuple[bytes, JpegHeader] = (b"", JpegHeader(0, 0, 0, 1))
-"""The bytes of the last header that was walked, its first scan's marker included, and what they say."""
+"""All bytes that the last walk looked at, its first scan's marker included, and what they say."""
 
 
 def jpeg_header(data: memoryview) -> JpegHeader:
@@ -57,26 +57,29 @@ def jpeg_header(data: memoryview) -> JpegHeader:
 
 
 def _walked(data: memoryview) -> tuple[JpegHeader, int]:
-    # Also how many bytes say so, the marker of the first scan included; 0 where the walk did not come to it.
+    # Also how many bytes were looked at, the first scan's marker included; 0 where the walk did not come to it.
     height, width, components, orientation, xmp = 0, 0, 0, None, b""
-    at, last, end = 2, len(data) - 4, 0
+    at, last, seen, is_whole = 2, len(data) - 4, 0, False
     while at <= last:
         mark, marker, length = _segment(data, at)
         if mark != 0xFF or marker == _SCAN:
-            end = at + 2 if mark == 0xFF else 0
+            seen, is_whole = max(seen, at + 2), mark == 0xFF
             break
         if marker == 0xFF:  # fill byte
             at += 1
             continue
         if marker in _FRAMES and at + 10 <= len(data):
             height, width, components = _frame(data, at + 5)
+            seen = at + 10
         elif marker == _APP1:
+            seen = at + 33  # beyond the segment, where that is too short for what is looked for
             if data[at + 4 : at + 33] == _XMP:
                 xmp = data[at + 33 : at + 2 + length]  # of several, the last, as in Pillow
             elif orientation is None and data[at + 4 : at + 10] == b"Exif\0\0":  # a second block only goes on with the first
                 orientation = tiff_orientation(data[at + 10 : at + 2 + length])
         at += 2 + length
-    return JpegHeader(height, width, components, orientation or (xmp_orientation(xmp) if xmp else 0) or 1), end
+    header = JpegHeader(height, width, components, orientation or (xmp_orientation(xmp) if xmp else 0) or 1)
+    return header, seen if is_whole and seen <= len(data) else 0
 
 
 def jpeg_size(data: memoryview) -> tuple[int, int, str]:

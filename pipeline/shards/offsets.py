@@ -11,9 +11,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import storage
 from pipeline.shards.scan import sound_scan
-from pipeline.shards.sidecar import CACHED_SHARDS, Sidecar, damaged
+from pipeline.shards.sidecar import Sidecar, damaged
 from pipeline.shards.tar_header import BLOCK_BYTES
 
 
@@ -32,9 +31,8 @@ class MemoryOffsets:
         """Whether checksums are known."""
         return self.digests is not None
 
-    @property
-    def is_near(self) -> bool:
-        """True: they are in memory."""
+    def is_kept(self, shard: int) -> bool:
+        """True: all are in memory."""
         return True
 
     def of_shard(self, shard: int, url: str, size_bytes: int, num_samples: int) -> NDArray[np.int64]:
@@ -66,10 +64,9 @@ class SidecarOffsets:
         """Whether checksums are known."""
         return self.digests is not None
 
-    @property
-    def is_near(self) -> bool:
-        """Whether they are in local files: a few pages at most."""
-        return storage.is_local(self.offsets.url)
+    def is_kept(self, shard: int) -> bool:
+        """Whether those of shard number `shard`, and its checksums, were read before and are still in memory."""
+        return self.offsets.is_kept(shard) and (self.digests is None or self.digests.is_kept(shard))
 
     def of_shard(self, shard: int, url: str, size_bytes: int, num_samples: int) -> NDArray[np.int64]:
         """The offsets of shard number `shard`: one ranged read of 8 * (num_samples + 2) bytes, their seal included.
@@ -105,9 +102,8 @@ class WalkedOffsets:
         """Whether checksums are known."""
         return False
 
-    @property
-    def is_near(self) -> bool:
-        """False: a shard's headers are read one by one."""
+    def is_kept(self, shard: int) -> bool:
+        """False: nobody looks whether the shard's headers are."""
         return False
 
     def of_shard(self, shard: int, url: str, size_bytes: int, num_samples: int) -> NDArray[np.int64]:
@@ -143,10 +139,10 @@ class JoinedOffsets:
         """Whether checksums are known."""
         return all(part.has_digests for part in self.parts)
 
-    @property
-    def is_near(self) -> bool:
-        """Whether those of all data sets come without waiting."""
-        return all(part.is_near for part in self.parts)
+    def is_kept(self, shard: int) -> bool:
+        """Whether those of shard number `shard` are in memory."""
+        part = bisect_right(self.first_shards, shard) - 1
+        return self.parts[part].is_kept(shard - self.first_shards[part])
 
     def of_shard(self, shard: int, url: str, size_bytes: int, num_samples: int) -> NDArray[np.int64]:
         """The offsets of shard number `shard`, counted through all data sets."""
@@ -169,7 +165,7 @@ class JoinedOffsets:
 Offsets = MemoryOffsets | SidecarOffsets | WalkedOffsets | JoinedOffsets
 
 
-@lru_cache(maxsize=CACHED_SHARDS)
+@lru_cache(maxsize=256)  # about 20 MB for shards of 10,000 samples
 def _walked_offsets(url: str, size_bytes: int, num_samples: int) -> NDArray[np.int64]:
     # The count is checked before anything is kept: what came damaged once must not be taken for what is stored.
     offsets = sound_scan(url, size_bytes, num_samples).offsets

@@ -25,6 +25,7 @@ def fetch_ranges(index: ShardIndex, places: Sequence[Place], cache: RangeCache |
         cache: Where ranges are kept on this node.
 
     Raises:
+        IndexError: A shard has no such samples.
         CorruptDataError: What the index keeps beside a shard is damaged, or the shard cannot be what it says.
         StorageError: A range could not be read.
     """
@@ -39,18 +40,21 @@ def fetch_ranges(index: ShardIndex, places: Sequence[Place], cache: RangeCache |
 
 
 def ranges_at_hand(index: ShardIndex, places: Sequence[Place]) -> list[ShardRange] | None:
-    """As `fetch_ranges`, where all is in this machine's memory; None where reading would wait, or anything is wrong.
+    """As `fetch_ranges`, where all is in this machine's memory, what the index keeps beside the shards included.
 
     Args:
         index: The data set.
         places: Which samples.
+
+    Returns:
+        The ranges, or None where reading would wait, or anything is wrong.
     """
     infos = [index.shards[shard] for shard, _, _ in places]
-    if not index.offsets.is_near or not all(storage.is_local(info.url) for info in infos):
+    if not all(index.offsets.is_kept(shard) and storage.is_local(index.shards[shard].url) for shard, _, _ in places):
         return None
     try:
         numbers = [_numbers(index, *place) for place in places]
-    except SwissrollError:
+    except SwissrollError:  # forgotten since, or damaged
         return None
     memory, found = _memory(numbers), []
     for info, (offsets, digests), into in zip(infos, numbers, memory, strict=True):

@@ -6,6 +6,8 @@ their seal: XXH3 of 64 bits over them, little-endian.
 """
 
 import io
+import threading
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -21,8 +23,8 @@ from pipeline.shards.rereading import reread
 SIDECAR_VERSION = 2
 """First number in a sidecar; changes with its layout."""
 
-CACHED_SHARDS = 256
-"""Shards whose numbers are kept in memory per process: about 20 MB for shards of 10,000 samples."""
+KEPT_NUMBERS = 5_000_000
+"""Numbers that are kept in memory per process, 40 MB: offsets and checksums of as many shards as hold 2.5 million samples."""
 
 _PREFIX_NUMBERS = 5  # version, then the fingerprint as four int64
 _NUMBER_BYTES = 8
@@ -52,7 +54,16 @@ class Sidecar:
             StorageError: It could not be read.
         """
         at = int(self.positions[shard])
-        return reread(lambda _: _sealed(self.url, self.fingerprint, self.total, at, count), "read_sidecar")
+        key = (self.url, self.fingerprint, at)
+        found = _kept.get(key)
+        if found is None:
+            found = reread(lambda _: _sealed(self.url, self.fingerprint, self.total, at, count), "read_sidecar")
+            _kept.put(key, found)
+        return found
+
+    def is_kept(self, shard: int) -> bool:
+        """Whether the numbers of shard number `shard` are in memory."""
+        return _kept.get((self.url, self.fingerprint, int(self.positions[shard]))) is not None
 
     def select(self, numbers: Sequence[int]) -> "Sidecar":
         """The same sidecar for only these shards."""
@@ -121,7 +132,32 @@ def _data_offset(url: str, fingerprint: str, total: int) -> int:
     return at + _PREFIX_NUMBERS * _NUMBER_BYTES
 
 
-@lru_cache(maxsize=2 * CACHED_SHARDS)  # offsets and checksums
+class _Kept:
+    """The numbers of the shards that were used last. Threads ask; what two of them fetch at once is kept once."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._arrays: OrderedDict[tuple[str, str, int], NDArray[np.int64]] = OrderedDict()
+        self._numbers = 0
+
+    def get(self, key: tuple[str, str, int]) -> NDArray[np.int64] | None:
+        with self._lock:
+            if key in self._arrays:
+                self._arrays.move_to_end(key)
+            return self._arrays.get(key)
+
+    def put(self, key: tuple[str, str, int], numbers: NDArray[np.int64]) -> None:
+        with self._lock:
+            if key not in self._arrays:
+                self._numbers += len(numbers)
+            self._arrays[key] = numbers
+            while self._numbers > KEPT_NUMBERS and len(self._arrays) > 1:
+                self._numbers -= len(self._arrays.popitem(last=False)[1])
+
+
+_kept = _Kept()
+
+
 def _sealed(url: str, fingerprint: str, total: int, position: int, count: int) -> NDArray[np.int64]:
     # Sealed numbers alone are kept: what came damaged once must not be taken for what is stored.
     first = _data_offset(url, fingerprint, total) + position * _NUMBER_BYTES

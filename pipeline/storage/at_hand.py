@@ -1,5 +1,6 @@
 """Ranges of local files that the machine has in memory: read without waiting, and so without a thread that could wait."""
 
+import errno
 import os
 from contextlib import closing
 
@@ -9,6 +10,9 @@ from pipeline.storage.local import FileRange
 from pipeline.storage.urls import absolute_url, is_local
 
 _NOWAIT = getattr(os, "RWF_NOWAIT", 0)  # Linux alone has it
+_REFUSED_ERRNO = frozenset({errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS})
+_refused: set[str] = set()
+"""Folders on file systems that cannot tell whether reading would wait, such as NFS: nothing there is asked again."""
 
 
 def range_at_hand(url: str, start: int, end: int, into: memoryview, *, version: str = "") -> bool:
@@ -26,8 +30,12 @@ def range_at_hand(url: str, start: int, end: int, into: memoryview, *, version: 
     """
     if not _NOWAIT or not is_local(url):
         return False
+    path = absolute_url(url)
+    folder = os.path.dirname(path)  # noqa: PTH120 (this is for every window)
+    if folder in _refused:
+        return False
     try:
-        with closing(FileRange(absolute_url(url), start, end, _NOWAIT)) as file:
+        with closing(FileRange(path, start, end, _NOWAIT)) as file:
             if version and file.version != version:
                 return False
             reached = 0
@@ -36,7 +44,11 @@ def range_at_hand(url: str, start: int, end: int, into: memoryview, *, version: 
                 if not got:
                     return False
                 reached += got
-    except (OSError, PermanentStorageError):  # EAGAIN: it would wait; EOPNOTSUPP: the file system cannot tell
+    except OSError as error:
+        if error.errno in _REFUSED_ERRNO:
+            _refused.add(folder)
+        return False
+    except PermanentStorageError:
         return False
     count("read_bytes", "local", len(into))
     return True

@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 
 LEAST_BYTES = 256 * 1024
 """Smaller buffers come from Python's own allocator, which uses its memory again anyway."""
-MOST_TIMES = 16
-"""A free buffer is taken for what needs this part of it at least."""
 MOST_FREE_BYTES = 256 * 2**20
 """Memory that is kept while nobody uses it, at most."""
 
@@ -40,7 +38,8 @@ class BufferPool:
         size = _rounded(num_bytes)
         with self._lock:
             self._take_in()
-            fits = [(len(free), key) for key, free in reversed(self._free.items()) if size <= len(free) <= MOST_TIMES * size]
+            most = max(size, num_bytes * 5 // 4)  # which is what rounding up may come to anyway
+            fits = [(len(free), key) for key, free in reversed(self._free.items()) if size <= len(free) <= most]
             memory = self._free.pop(min(fits, key=itemgetter(0))[1]) if fits else None
             if memory is not None:
                 self.free_bytes -= len(memory)

@@ -43,8 +43,9 @@ Key = tuple[int, int, int]  # epoch, lane, window number
 class WindowCache:
     """The encoded samples of the windows that a slice of the stream is in, and of the next one of each lane.
 
-    What can be read without waiting is read at once. The rest is fetched by threads, which do nothing else: they take Python's
-    lock away from decoding again and again, and each handing over costs more than parsing a sample.
+    What can be read without waiting is read at once, ahead of its time as far as `prefetch` is told so. The rest is fetched by
+    threads, which do nothing else: they take Python's lock away from decoding again and again, and each handing over costs more
+    than parsing a sample.
 
     Args:
         index: The data set.

@@ -10,8 +10,7 @@ from flaky import FlakyServer
 
 from pipeline import storage
 from pipeline.errors import CorruptDataError
-from pipeline.shards import CENTER, open_data, open_source, pack, read_samples, read_sound_samples, save_index
-from pipeline.shards.sidecar import _sealed
+from pipeline.shards import CENTER, open_data, open_source, pack, read_samples, read_sound_samples, save_index, sidecar
 from pipeline.storage import ranges, retry
 from pipeline.stream import BatchArrays, CorruptSample, ImageSpec, SliceReader, StreamConfig, make_order
 from pipeline.stream.rows import RowMaker
@@ -134,7 +133,7 @@ def test_no_bit_of_an_offset_that_flips_on_its_way_condemns_a_sample(
 
     monkeypatch.setattr(storage, "read_range", flipped_once)
     for number in (10, 20, 30, 40, 50):  # where windows end
-        _sealed.cache_clear()
+        monkeypatch.setattr(sidecar, "_kept", sidecar._Kept())
         flips[0], damaged = number, []
         reader = SliceReader(open_data(str(tmp_path)), order, IMAGE, 0, 30, on_corrupt=damaged.append)
         try:

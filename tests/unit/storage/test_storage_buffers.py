@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.storage.buffers import LEAST_BYTES, MOST_FREE_BYTES, MOST_TIMES, BufferPool, buffer
+from pipeline.storage.buffers import LEAST_BYTES, MOST_FREE_BYTES, BufferPool, buffer
 
 SIZE = 3 * LEAST_BYTES + 17
 
@@ -44,16 +44,16 @@ def test_all_that_was_in_use_at_once_is_kept_for_as_much_again():
     assert {address(view) for view in [pool.take(2**23) for _ in range(20)]} == first
 
 
-def test_the_smallest_free_one_that_is_large_enough_is_taken():
+def test_the_smallest_free_one_that_is_large_enough_is_taken_and_none_more_than_a_quarter_larger():
     pool = BufferPool()
-    sizes = [LEAST_BYTES * factor for factor in (1, 4, 2, 2 * MOST_TIMES)]
+    sizes = [LEAST_BYTES * factor for factor in (8, 12, 10, 14)]
     views = [pool.take(size) for size in sizes]
     addresses = dict(zip(sizes, map(address, views), strict=True))
     del views[:]
-    kept = [pool.take(LEAST_BYTES * 2 - 5), pool.take(LEAST_BYTES * 2), pool.take(LEAST_BYTES)]
-    assert list(map(address, kept)) == [addresses[LEAST_BYTES * factor] for factor in (2, 4, 1)]
-    kept.append(pool.take(LEAST_BYTES))  # the only one that is free is more than is spent on so little
-    assert pool.lent_bytes == LEAST_BYTES * (2 + 4 + 1 + 1)
+    kept = [pool.take(LEAST_BYTES * 10 - 5), pool.take(LEAST_BYTES * 10), pool.take(LEAST_BYTES * 8)]
+    assert list(map(address, kept)) == [addresses[LEAST_BYTES * factor] for factor in (10, 12, 8)]
+    kept.append(pool.take(LEAST_BYTES * 8))  # 14 is free
+    assert pool.lent_bytes == LEAST_BYTES * (10 + 12 + 8 + 8)
 
 
 def test_no_more_than_the_bound_is_kept_for_later():
