@@ -31,7 +31,7 @@ class MemoryOffsets:
         """Whether checksums are known."""
         return self.digests is not None
 
-    def is_kept(self, shard: int) -> bool:
+    def is_at_hand(self, shard: int, num_samples: int) -> bool:
         """True: all are in memory."""
         return True
 
@@ -64,9 +64,11 @@ class SidecarOffsets:
         """Whether checksums are known."""
         return self.digests is not None
 
-    def is_kept(self, shard: int) -> bool:
-        """Whether those of shard number `shard`, and its checksums, were read before and are still in memory."""
-        return self.offsets.is_kept(shard) and (self.digests is None or self.digests.is_kept(shard))
+    def is_at_hand(self, shard: int, num_samples: int) -> bool:
+        """Whether those of shard number `shard`, and its checksums, are had without waiting."""
+        if not self.offsets.is_at_hand(shard, num_samples + 1):
+            return False
+        return self.digests is None or self.digests.is_at_hand(shard, num_samples)
 
     def of_shard(self, shard: int, url: str, size_bytes: int, num_samples: int) -> NDArray[np.int64]:
         """The offsets of shard number `shard`: one ranged read of 8 * (num_samples + 2) bytes, their seal included.
@@ -102,7 +104,7 @@ class WalkedOffsets:
         """Whether checksums are known."""
         return False
 
-    def is_kept(self, shard: int) -> bool:
+    def is_at_hand(self, shard: int, num_samples: int) -> bool:
         """False: nobody looks whether the shard's headers are."""
         return False
 
@@ -139,10 +141,10 @@ class JoinedOffsets:
         """Whether checksums are known."""
         return all(part.has_digests for part in self.parts)
 
-    def is_kept(self, shard: int) -> bool:
-        """Whether those of shard number `shard` are in memory."""
+    def is_at_hand(self, shard: int, num_samples: int) -> bool:
+        """Whether those of shard number `shard` are had without waiting."""
         part = bisect_right(self.first_shards, shard) - 1
-        return self.parts[part].is_kept(shard - self.first_shards[part])
+        return self.parts[part].is_at_hand(shard - self.first_shards[part], num_samples)
 
     def of_shard(self, shard: int, url: str, size_bytes: int, num_samples: int) -> NDArray[np.int64]:
         """The offsets of shard number `shard`, counted through all data sets."""

@@ -50,7 +50,9 @@ def ranges_at_hand(index: ShardIndex, places: Sequence[Place]) -> list[ShardRang
         The ranges, or None where reading would wait, or anything is wrong.
     """
     infos = [index.shards[shard] for shard, _, _ in places]
-    if not all(index.offsets.is_kept(shard) and storage.is_local(index.shards[shard].url) for shard, _, _ in places):
+    if not all(storage.is_local(info.url) for info in infos):
+        return None
+    if not all(index.offsets.is_at_hand(place[0], info.num_samples) for place, info in zip(places, infos, strict=True)):
         return None
     try:
         numbers = [_numbers(index, *place) for place in places]

@@ -10,7 +10,6 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 import numpy as np
 import xxhash
@@ -61,9 +60,19 @@ class Sidecar:
             _kept.put(key, found)
         return found
 
-    def is_kept(self, shard: int) -> bool:
-        """Whether the numbers of shard number `shard` are in memory."""
-        return _kept.get((self.url, self.fingerprint, int(self.positions[shard]))) is not None
+    def is_at_hand(self, shard: int, count: int) -> bool:
+        """Whether `of_shard` answers without waiting: its numbers are kept, or were in this machine's memory and are now.
+
+        The very first read of a sidecar, which finds out whether it is the index's, always waits.
+        """
+        at = int(self.positions[shard])
+        key = (self.url, self.fingerprint, at)
+        if _kept.get(key) is None:
+            found = _sealed_at_hand((self.url, self.fingerprint, self.total), at, count)
+            if found is None:
+                return False
+            _kept.put(key, found)
+        return True
 
     def select(self, numbers: Sequence[int]) -> "Sidecar":
         """The same sidecar for only these shards."""
@@ -103,9 +112,18 @@ def _prefix(fingerprint: str) -> NDArray[np.int64]:
     return np.concatenate([[SIDECAR_VERSION], np.frombuffer(bytes.fromhex(fingerprint), "<i8")])
 
 
-@lru_cache(maxsize=16)
+_data_offsets: dict[tuple[str, str, int], int] = {}
+"""The byte where the shards' numbers begin in each sidecar that proved to be its index's."""
+
+
 def _data_offset(url: str, fingerprint: str, total: int) -> int:
-    # The byte where the shards' offsets begin, after the sidecar proved to be this index's.
+    key = (url, fingerprint, total)
+    if key not in _data_offsets:
+        _data_offsets[key] = _find_data_offset(url, fingerprint, total)
+    return _data_offsets[key]
+
+
+def _find_data_offset(url: str, fingerprint: str, total: int) -> int:
     size = storage.info(url).size
     head = storage.read_range(url, 0, min(size, 4096))
     stream = io.BytesIO(head)
@@ -167,6 +185,17 @@ def _sealed(url: str, fingerprint: str, total: int, position: int, count: int) -
         problem = f"sidecar's {count} numbers from number {position} on have the checksum {got:016x}, expected {expected:016x}"
         raise damaged(problem, url)
     return found[:-1]
+
+
+def _sealed_at_hand(sidecar: tuple[str, str, int], position: int, count: int) -> NDArray[np.int64] | None:
+    # None where reading would wait, or anything is wrong: whoever waits is told what.
+    if sidecar not in _data_offsets:
+        return None
+    first = _data_offsets[sidecar] + position * _NUMBER_BYTES
+    found = np.empty(count + 1, "<i8")
+    if not storage.range_at_hand(sidecar[0], first, first + found.nbytes, memoryview(found).cast("B")):
+        return None
+    return found[:-1] if _seal(found[:-1]) == found[-1] else None
 
 
 def damaged(problem: str, url: str) -> CorruptDataError:

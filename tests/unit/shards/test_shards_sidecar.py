@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from pipeline import storage
+from pipeline.errors import CorruptDataError
 from pipeline.shards import sidecar
 from pipeline.shards.sidecar import encode_sidecar, sidecar_of
 
@@ -14,6 +15,7 @@ ARRAYS = [np.arange(number, number + 10, dtype=np.int64) for number in range(8)]
 @pytest.fixture
 def kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sidecar, "_kept", sidecar._Kept())
+    monkeypatch.setattr(sidecar, "_data_offsets", {})
     monkeypatch.setattr(sidecar, "KEPT_NUMBERS", 35)
 
 
@@ -24,11 +26,11 @@ def test_the_numbers_used_last_are_kept_and_no_more_than_the_bound(tmp_path: Pat
     numbers = sidecar_of(url, FINGERPRINT, np.full(8, 10))
     for shard in (0, 1, 2, 0, 3):
         assert numbers.of_shard(shard, 10).tolist() == ARRAYS[shard].tolist()
-    assert [shard for shard in range(8) if numbers.is_kept(shard)] == [0, 2, 3]
-    assert numbers.select([3, 1]).is_kept(0)
-    assert not numbers.select([3, 1]).is_kept(1)
-    assert not sidecar_of(url, "cd" * 32, np.full(8, 10)).is_kept(0)
     (tmp_path / "s.npy").unlink()
+    assert [shard for shard in range(8) if numbers.is_at_hand(shard, 10)] == [0, 2, 3]
+    assert numbers.select([3, 1]).is_at_hand(0, 10)
+    assert not numbers.select([3, 1]).is_at_hand(1, 10)
+    assert not sidecar_of(url, "cd" * 32, np.full(8, 10)).is_at_hand(0, 10)
     assert numbers.of_shard(2, 10).tolist() == ARRAYS[2].tolist()
 
 
@@ -40,4 +42,40 @@ def test_one_shard_is_kept_however_large(tmp_path: Path, monkeypatch: pytest.Mon
     numbers = sidecar_of(url, FINGERPRINT, np.full(8, 10))
     for shard in range(3):
         numbers.of_shard(shard, 10)
-        assert [numbers.is_kept(other) for other in range(3)] == [other == shard for other in range(3)]
+    (tmp_path / "s.npy").unlink()
+    assert [numbers.is_at_hand(shard, 10) for shard in range(3)] == [False, False, True]
+
+
+@pytest.mark.usefixtures("kept")
+def test_what_the_page_cache_holds_is_had_without_waiting(tmp_path: Path) -> None:
+    url = str(tmp_path / "s.npy")
+    storage.put_replace(url, encode_sidecar(FINGERPRINT, ARRAYS))
+    numbers = sidecar_of(url, FINGERPRINT, np.full(8, 10))
+    if not storage.range_at_hand(url, 0, 100, memoryview(bytearray(100))):
+        pytest.skip("neither this system nor this file system tells whether reading would wait")
+    assert not numbers.is_at_hand(0, 10)  # whether it is this index's is not known yet
+    numbers.of_shard(0, 10)
+    for _ in range(20):  # the system may take pages away at any time
+        Path(url).read_bytes()
+        is_at_hand = numbers.is_at_hand(5, 10)
+        if is_at_hand:
+            break
+    assert is_at_hand
+    Path(url).unlink()
+    assert numbers.of_shard(5, 10).tolist() == ARRAYS[5].tolist()
+
+
+@pytest.mark.usefixtures("kept")
+def test_damaged_numbers_are_never_at_hand(tmp_path: Path) -> None:
+    url = str(tmp_path / "s.npy")
+    storage.put_replace(url, encode_sidecar(FINGERPRINT, ARRAYS))
+    numbers = sidecar_of(url, FINGERPRINT, np.full(8, 10))
+    numbers.of_shard(0, 10)
+    data = bytearray(Path(url).read_bytes())
+    data[-90] ^= 1  # the last shard has 80 bytes of numbers and 8 of seal; this is the seal before
+    data[-1] ^= 1
+    Path(url).write_bytes(data)
+    assert not numbers.is_at_hand(6, 10)
+    assert not numbers.is_at_hand(7, 10)
+    with pytest.raises(CorruptDataError, match="have the checksum"):
+        numbers.of_shard(7, 10)
