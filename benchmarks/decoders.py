@@ -4,8 +4,6 @@ import kornia_rs.io
 import numpy as np
 import simplejpeg
 
-BATCH = 64
-
 
 def decode_png(data, out):
     """PNG by kornia-rs; `out` is uint8 [H, W, 3]."""

@@ -16,7 +16,7 @@ import time
 
 import ray
 from measuring import machine
-from stream import HERE, KINDS, PEERS_PYTHON
+from pictures import HERE, KINDS, PEERS_PYTHON
 
 from pipeline.runtime.session import ray_session
 from pipeline.runtime.stream import stream
@@ -38,8 +38,9 @@ def ours(folder: str, turn: int) -> tuple[float, float]:
 def peer(folder: str) -> float:
     """Returns seconds from the DataLoader's making to its first batch, all modules imported."""
     code = (
-        "import sys, time; sys.path.insert(0, sys.argv[1]); import webdataset, torch.utils.data, stream_peers\n"
-        "begin = time.perf_counter(); next(stream_peers.webdataset_best(sys.argv[2], 'jpg', 256))\n"
+        "import sys, time; sys.path.insert(0, sys.argv[1]); import serving, webdataset, torch.utils.data, stream_peers\n"
+        "setting = serving.Setting.parse([sys.argv[2], 'jpg', '256', '2', '256', 'cpu'])\n"
+        "begin = time.perf_counter(); next(stream_peers.webdataset_best(setting))\n"
         "print(time.perf_counter() - begin)"
     )
     return float(subprocess.check_output([PEERS_PYTHON, "-c", code, str(HERE), folder], text=True))
@@ -54,7 +55,7 @@ def main() -> None:
         sys.exit(f"no environment of the peers at {PEERS_PYTHON}; `make bench` makes it")
     print("\n".join(f"- {line}" for line in machine(["ray", "torch"])), flush=True)
     with tempfile.TemporaryDirectory(prefix="swissroll-bench-") as home:
-        folder = KINDS[0].packed(f"{home}/jpg")
+        folder = KINDS[0].packed(f"{home}/jpg", ())
         peers = [peer(folder) for _ in range(given.turns)]
         with ray_session():
             found = [ours(folder, turn) for turn in range(given.turns)]

@@ -13,20 +13,11 @@ import subprocess
 import sys
 import tempfile
 from contextlib import nullcontext
-from dataclasses import dataclass
-from pathlib import Path
 
-import numpy as np
-import simplejpeg
-from measuring import Command, Figures, compare, machine
-from PIL import Image
+from measuring import Figures, compare, machine
+from pictures import HERE, KINDS, PEERS_PYTHON, Pictures
 from s3_server import s3_server, upload
 
-from pipeline.generation import encode_png
-from pipeline.shards import ImageSource, SourceImage, pack
-
-HERE = Path(__file__).parent
-PEERS_PYTHON = HERE.parent / ".bench" / "venv" / "bin" / "python"
 NAMES = {
     "ours-256": "this stream, 2 loader actors, batch 256",
     "ours-64": "this stream, 2 loader actors, batch 64",
@@ -42,63 +33,6 @@ NAMES = {
     "mosaicml-streaming-s3": "mosaicml-streaming (converted data), from S3",
     "webdataset-best-s3": "webdataset through curl, best decoder, from S3",
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pictures:
-    """One kind of picture, packed into shards."""
-
-    name: str
-    extension: str
-    side: int
-    count: int
-    """Pictures in the data set."""
-    images: int
-    """Images a run."""
-    pulled_bytes_per_s: float
-    """About what this stream reads from S3 a second on 2 cores; only for `ours-256-beside`."""
-
-    def packed(self, folder: str) -> str:
-        """Packs crops of scikit-learn's two photos and converts them for the peers; returns the folder."""
-        from sklearn.datasets import load_sample_images
-
-        photos = [np.ascontiguousarray(image) for image in load_sample_images().images]
-        draw = np.random.default_rng(0)
-
-        def crop(number: int) -> SourceImage:
-            photo, side = photos[number % 2], self.side if self.extension == "jpg" else 3 * self.side
-            top, left = draw.integers(0, photo.shape[0] - side), draw.integers(0, photo.shape[1] - side)
-            pixels = np.ascontiguousarray(photo[top : top + side, left : left + side])
-            if self.extension == "jpg":
-                # As cameras write it: quality 90, halved color resolution.
-                data = simplejpeg.encode_jpeg(pixels, quality=90, colorsubsampling="420")
-            else:
-                small = Image.fromarray(pixels).resize((self.side, self.side), Image.Resampling.LANCZOS)
-                data = encode_png(np.asarray(small))
-            shape = (self.side, self.side, 3)
-            return SourceImage(data=data, extension=self.extension, shape=shape, label=number % 2, metadata={})
-
-        source = ImageSource(name="photos", num_images=self.count, load=crop, class_names=("china", "flower"), seed=0)
-        pack(source, folder, shard_size=500)
-        subprocess.run(
-            [PEERS_PYTHON, HERE / "stream_peers.py", "prepare", folder, self.extension], check=True, stdout=sys.stderr
-        )
-        return folder
-
-    def command(self, case: str, folder: str, remote: tuple[str, str]) -> Command:
-        """The command that serves a case from a folder, or from its copy on S3 (its s3:// and http:// addresses)."""
-        here = case.startswith(("ours", "ray-data"))
-        script = HERE / ("stream_here.py" if here else "stream_peers.py")
-        python = sys.executable if here else str(PEERS_PYTHON)
-        if case.endswith("-s3"):
-            folder = remote[case.startswith("webdataset")]
-        return [python, str(script), case.removesuffix("-s3").removesuffix("-beside"), folder, self.extension, str(self.side)]
-
-
-KINDS = (
-    Pictures(name="JPEG 256x256", extension="jpg", side=256, count=48_000, images=48_000, pulled_bytes_per_s=100e6),
-    Pictures(name="PNG 64x64", extension="png", side=64, count=48_000, images=96_000, pulled_bytes_per_s=130e6),
-)
 
 
 def table(pictures: Pictures, whole: Figures, found: dict[str, Figures]) -> list[str]:
@@ -128,7 +62,7 @@ def main() -> None:
     from_s3 = any(case.endswith(("-s3", "-beside")) for case in given.only)
     with tempfile.TemporaryDirectory(prefix="swissroll-bench-") as home, s3_server() if from_s3 else nullcontext():
         for pictures in (kind for kind in KINDS if kind.extension in given.kinds):
-            folder = pictures.packed(f"{home}/{pictures.extension}")
+            folder = pictures.packed(f"{home}/{pictures.extension}", {case.removesuffix("-s3") for case in given.only})
             remote = upload(folder) if from_s3 else ("", "")
             cases = {case: pictures.command(case, folder, remote) for case in given.only}
             images = int(pictures.images * given.scale)

@@ -1,20 +1,19 @@
 """Cases of the stream benchmark that run in the project's own environment: this stream, and Ray Data.
 
-python benchmarks/stream_here.py CASE FOLDER EXTENSION SIDE    serves a case, see serving.py
+python benchmarks/stream_here.py CASE FOLDER EXTENSION SIDE [WORKERS BATCH DEVICE]    serves a case, see serving.py
 """
 
-import functools
 import os
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import ray
-import torch
-from decoders import BATCH, decode_batch
-from serving import serve
+from decoders import decode_batch
+from serving import Setting, serve
 
 from pipeline.order import pieces
 from pipeline.runtime.feed import BatchFeed
@@ -24,40 +23,42 @@ from pipeline.runtime.session import ray_session
 from pipeline.shards import open_data
 from pipeline.stream import ImageSpec, StreamConfig, make_order
 
-LOADERS = 2
 SHUFFLE_BUFFER = 1000
 
 
-def ours(batch_size: int, folder: str, extension: str, side: int) -> Iterator[int]:
-    """Two loader actors and one consumer, as a trainer is one; every loader makes its rows of every batch."""
+def ours(setting: Setting) -> Iterator[int]:
+    """Loader actors and one consumer, as a trainer is one; every loader makes its rows of every batch."""
     with ray_session():
-        index = open_data(folder)
-        order = make_order(index, StreamConfig(batch_size=batch_size), seed=0)
+        index = open_data(setting.folder)
+        order = make_order(index, StreamConfig(batch_size=setting.batch), seed=0)
         hub = start_hub("train", 0, 0)
-        image = ImageSpec(size=side, channels=3, num_classes=1000)
-        loaders = start_loaders(LOADERS, 0.9, LoaderArgs(name="loader", index=index, order=order, image=image, hub=hub.address))
-        cut = pieces(batch_size, LOADERS, 1)
-        for batch in BatchFeed(loaders, cut, image=image, first=0, last=None, prefetch=4, pin=False):
-            assert batch.images.dtype == torch.uint8
-            yield len(batch.images)
+        image = ImageSpec(size=setting.side, channels=3, num_classes=1000)
+        args = LoaderArgs(name="loader", index=index, order=order, image=image, hub=hub.address)
+        loaders = start_loaders(setting.workers, 0.9, args)
+        cut = pieces(setting.batch, setting.workers, 1)
+        for batch in BatchFeed(loaders, cut, image=image, first=0, last=None, prefetch=4, pin=setting.pin):
+            yield setting.consume(batch.images)
 
 
-def ray_data_stock(folder: str, extension: str, side: int) -> Iterator[int]:
+def ray_data_stock(setting: Setting) -> Iterator[int]:
     """Ray Data's own WebDataset reader and decoder."""
-    with _ray_data():
-        data = ray.data.read_webdataset(_shards(folder), shuffle="files", override_num_blocks=len(_shards(folder)))
+    with _ray_data(setting):
+        shards = _shards(setting)
+        data = ray.data.read_webdataset(shards, shuffle="files", override_num_blocks=len(shards))
 
         def batches() -> Iterator[int]:
-            for batch in data.iter_batches(batch_size=BATCH, local_shuffle_buffer_size=SHUFFLE_BUFFER):
-                images = cast(dict[str, Any], batch)[extension]
+            for batch in data.iter_batches(batch_size=setting.batch, local_shuffle_buffer_size=SHUFFLE_BUFFER):
+                images = cast(dict[str, Any], batch)[setting.extension]
                 yield len(images if images.dtype == np.uint8 else np.stack(list(images)))
 
         yield from _whole_passes(batches)
 
 
-def ray_data_best(folder: str, extension: str, side: int) -> Iterator[int]:
+def ray_data_best(setting: Setting) -> Iterator[int]:
     """Ray Data with a hand-written reader: a task a shard, shuffled inside, decoded straight into blocks of batches."""
     import tarfile
+
+    extension, batch_size = setting.extension, setting.batch
 
     def blocks(rows: dict[str, Any]) -> Iterator[dict[str, Any]]:
         for path in rows["item"]:
@@ -71,19 +72,19 @@ def ray_data_best(folder: str, extension: str, side: int) -> Iterator[int]:
                     elif member.name.endswith(".cls"):
                         labels.append(int(file.read()))
             mixed = np.random.default_rng(len(images)).permutation(len(images))
-            for first in range(0, len(mixed), 4 * BATCH):
-                chosen = mixed[first : first + 4 * BATCH]
+            for first in range(0, len(mixed), 4 * batch_size):
+                chosen = mixed[first : first + 4 * batch_size]
                 yield {
-                    "image": decode_batch([images[i] for i in chosen], extension, side),
+                    "image": decode_batch([images[i] for i in chosen], extension, setting.side),
                     "label": np.array([labels[i] for i in chosen]),
                 }
 
-    with _ray_data():
-        paths = _shards(folder)
+    with _ray_data(setting):
+        paths = _shards(setting)
         data = ray.data.from_items(paths, override_num_blocks=len(paths)).map_batches(blocks, batch_size=1)
 
         def batches() -> Iterator[int]:
-            for batch in data.iter_batches(batch_size=BATCH):
+            for batch in data.iter_batches(batch_size=batch_size):
                 images = cast(dict[str, Any], batch)["image"]
                 assert images.dtype == np.uint8
                 yield len(images)
@@ -98,20 +99,21 @@ def _whole_passes(batches: Callable[[], Iterator[int]]) -> Iterator[int]:
         yield sum(batches())
 
 
-def _ray_data() -> Any:
+def _ray_data(setting: Setting) -> Any:
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")
-    context = ray.init(num_cpus=LOADERS, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    context = ray.init(num_cpus=setting.workers, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     ray.data.DataContext.get_current().enable_progress_bars = False
     return context
 
 
-def _shards(folder: str) -> list[str]:
-    return sorted(str(path) for path in Path(folder).glob("*.tar"))
+def _shards(setting: Setting) -> list[str]:
+    return sorted(str(path) for path in Path(setting.folder).glob("*.tar"))
 
 
-CASES: dict[str, Callable[[str, str, int], Iterator[int]]] = {
-    "ours-64": functools.partial(ours, 64),
-    "ours-256": functools.partial(ours, 256),
+CASES: dict[str, Callable[[Setting], Iterator[int]]] = {
+    "ours": ours,
+    "ours-64": lambda setting: ours(replace(setting, batch=64)),
+    "ours-256": lambda setting: ours(replace(setting, batch=256)),
     "ray-data-stock": ray_data_stock,
     "ray-data-best": ray_data_best,
 }
@@ -119,8 +121,8 @@ CASES: dict[str, Callable[[str, str, int], Iterator[int]]] = {
 
 def main() -> None:
     """Serves a case."""
-    case, folder, extension, side = sys.argv[1:]
-    serve(lambda: CASES[case](folder, extension, int(side)))
+    case, *words = sys.argv[1:]
+    serve(lambda: CASES[case](Setting.parse(words)))
 
 
 if __name__ == "__main__":
