@@ -123,8 +123,9 @@ class BatchFeed(Iterator[Batch]):
         images = self._images(call, answers)
         labels, samples, epochs = (np.concatenate(column, axis=1) for column in zip(*(a[1:4] for a in answers), strict=True))
         for i in range(call.count):
-            columns = (self._tensor(column[i]) for column in (images, labels, samples, epochs))
-            self._ready.append(Batch(**dict(zip(("images", "labels", "samples", "epochs"), columns, strict=True))))
+            columns = (torch.from_numpy(column[i]) for column in (images, labels, samples, epochs))
+            batch = Batch(**dict(zip(("images", "labels", "samples", "epochs"), columns, strict=True)))
+            self._ready.append(batch.pinned() if self._pin else batch)
 
     def _ask(self) -> None:
         """Keeps `calls_in_flight` answers on their way, more of them while they are small."""
@@ -168,10 +169,6 @@ class BatchFeed(Iterator[Batch]):
                 images[:, row:stop] = answer.images
             row = stop
         return images
-
-    def _tensor(self, column: NDArray[np.generic]) -> torch.Tensor:
-        tensor = torch.from_numpy(column)
-        return tensor.pin_memory() if self._pin else tensor
 
 
 def _not_made(error: ActorDiedError) -> NoAnswer:

@@ -192,9 +192,10 @@ def _sealed_at_hand(sidecar: tuple[str, str, int], position: int, count: int) ->
     if sidecar not in _data_offsets:
         return None
     first = _data_offsets[sidecar] + position * _NUMBER_BYTES
-    found = np.empty(count + 1, "<i8")
-    if not storage.range_at_hand(sidecar[0], first, first + found.nbytes, memoryview(found).cast("B")):
+    memory = memoryview(bytearray((count + 1) * _NUMBER_BYTES))
+    if not storage.range_at_hand(sidecar[0], first, first + len(memory), memory):
         return None
+    found = np.frombuffer(memory, "<i8")
     return found[:-1] if _seal(found[:-1]) == found[-1] else None
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -26,6 +27,14 @@ class Batch:
         move = [t.to(device, non_blocking=True) for t in (self.images, self.labels, self.samples, self.epochs)]
         return Batch(images=move[0], labels=move[1], samples=move[2], epochs=move[3])
 
+    def pinned(self) -> "Batch":
+        """Returns a copy in page-locked memory, from which a CUDA device copies asynchronously.
+
+        One thread makes it. torch's own `pin_memory` takes all of torch's, is no faster, and each of them then waits some 10 ms
+        in a busy loop for more to do; where there are 16, that is as much CPU time as decoding the batch took.
+        """
+        return Batch(**{name: _pinned(getattr(self, name)) for name in ("images", "labels", "samples", "epochs")})
+
     def pixels(self) -> Tensor:
         """Returns the images as models take them: uint8 [B, C, H, W], channels last in memory."""
         return self.images.permute(0, 3, 1, 2)
@@ -33,3 +42,9 @@ class Batch:
     def draws(self, seed: int) -> Draws:
         """Returns the batch's randomness: keyed by run seed, epoch and sample, never by rank."""
         return Draws(seed=seed, samples=self.samples, epochs=self.epochs)
+
+
+def _pinned(tensor: Tensor) -> Tensor:
+    copy = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+    np.copyto(copy.numpy(), tensor.numpy())
+    return copy
