@@ -8,7 +8,11 @@ success are botocore's again: it names the error, or follows the bucket to anoth
 
 import re
 import threading
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from pipeline.storage.s3_signature import signed_headers
 
 _SCOPE = re.compile(r"AWS4-HMAC-SHA256 Credential=[^,]*/\d{8}/([^/,]+)/s3/aws4_request,")
 _UNSURE = frozenset({400, 401, 403})
@@ -16,7 +20,11 @@ _UNSURE = frozenset({400, 401, 403})
 
 
 class _Pattern(NamedTuple):
-    bucket_url: str
+    server: str
+    """The URL up to the path."""
+    host: str
+    """As the Host header has it."""
+    path: str
     """What comes before a key."""
     region: str
     """That requests are signed for; empty where none is signed."""
@@ -61,15 +69,14 @@ class PatternedGets:
         return self._asked(bucket, key, headers, answer)
 
     def _request(self, pattern: _Pattern, key: str, headers: dict[str, str]) -> Any:
-        from botocore.auth import S3SigV4Auth
-        from botocore.awsrequest import AWSRequest
+        from botocore.awsrequest import AWSPreparedRequest
 
-        request = AWSRequest("GET", pattern.bucket_url + _encoded(key), {"User-Agent": pattern.agent, **headers})
+        path = pattern.path + _encoded(key)
         if pattern.region:
-            S3SigV4Auth(self._credentials.get_frozen_credentials(), "s3", pattern.region).add_auth(request)
-        prepared = request.prepare()
-        prepared.stream_output = True
-        return prepared
+            credentials = self._credentials.get_frozen_credentials()
+            headers = signed_headers(pattern.host, path, headers, credentials, pattern.region, datetime.now(UTC))
+        headers = {"User-Agent": pattern.agent, **headers}
+        return AWSPreparedRequest("GET", pattern.server + path, headers, None, stream_output=True)
 
     def _asked(self, bucket: str, key: str, headers: dict[str, str], answer: Any) -> Any:
         """As botocore makes it, with `answer` for the first answer where there is one."""
@@ -99,11 +106,15 @@ def _pattern_of(request: Any, key: str) -> _Pattern | None:
         return None
     said = {name.lower(): value.decode() if isinstance(value, bytes) else value for name, value in request.headers.items()}
     signed, agent = said.get("authorization"), said.get("user-agent", "")
-    bucket_url = request.url[: -len(encoded)]
-    if signed is None:
-        return _Pattern(bucket_url, "", agent)
-    scope = _SCOPE.match(signed)
-    return None if scope is None else _Pattern(bucket_url, scope[1], agent)
+    found = urlsplit(request.url[: -len(encoded)])
+    server, usual = f"{found.scheme}://{found.netloc}", {"http": 80, "https": 443}.get(found.scheme)
+    host = found.netloc.rpartition("@")[2].lower()
+    if found.port == usual:
+        host = host.removesuffix(f":{usual}")
+    scope = None if signed is None else _SCOPE.match(signed)
+    if found.query or (signed is not None and scope is None):
+        return None
+    return _Pattern(server, host, found.path, "" if scope is None else scope[1], agent)
 
 
 def _encoded(key: str) -> str:

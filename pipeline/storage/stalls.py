@@ -55,7 +55,7 @@ class _WatchedSocket(io.RawIOBase):
         super().close()
 
 
-class _WatchedAnswer(http.client.HTTPResponse):
+class WatchedAnswer(http.client.HTTPResponse):
     """An answer whose header, and then whose body, must not stall."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -67,6 +67,18 @@ class _WatchedAnswer(http.client.HTTPResponse):
         """Reads the header; the body's time begins after it."""
         super().begin()
         self._socket.begin()
+
+    def readinto1(self, into: memoryview) -> int:
+        """As `read1`, which makes an object of what it reads: puts it at the start of `into`, with one call of the socket."""
+        if self.fp is None or self.chunked or self.length is None:
+            data = self.read1(len(into))
+            into[: len(data)] = data
+            return len(data)
+        got = self.fp.readinto1(into[: self.length])  # pyright: ignore[reportAttributeAccessIssue] (typeshed leaves it out)
+        self.length -= got
+        if not got or not self.length:
+            self.close()
+        return got
 
     def _read_status(self) -> tuple[str, int, str]:
         """As http.client's, which takes only 100 for what it is: a word before the answer, such as 103 (Early Hints)."""
@@ -82,7 +94,7 @@ def watched(pools: Mapping[str, Any]) -> dict[str, Any]:
     """
 
     def derived(pool: Any) -> Any:
-        connection = type(pool.ConnectionCls.__name__, (pool.ConnectionCls,), {"response_class": _WatchedAnswer})
+        connection = type(pool.ConnectionCls.__name__, (pool.ConnectionCls,), {"response_class": WatchedAnswer})
         return type(pool.__name__, (pool,), {"ConnectionCls": connection})
 
     return {scheme: derived(pool) for scheme, pool in pools.items()}

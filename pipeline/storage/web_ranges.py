@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from pipeline.storage.faults import StrangeAnswer, changed, http_status
 from pipeline.storage.range_answers import check_range
 from pipeline.storage.s3_patterns import PatternedGets
-from pipeline.storage.stalls import watched
+from pipeline.storage.stalls import WatchedAnswer, watched
 
 READ_BYTES = 1024 * 1024  # at most so much with one call: a socket seldom has more
 POOLED_CONNECTIONS = 32
@@ -32,9 +32,11 @@ class WebRange:
 
     def readinto(self, into: memoryview) -> int:
         """Puts the next bytes at the start of `into`; one call of the socket, so that a slow sender is noticed."""
-        data = self._raw.read1(min(len(into), READ_BYTES), decode_content=False) or b""
-        into[: len(data)] = data
-        return len(data)
+        answer: WatchedAnswer = self._raw._fp  # urllib3 would copy every byte once more
+        got = answer.readinto1(into[:READ_BYTES])
+        if self._raw.length_remaining is not None:
+            self._raw.length_remaining -= got
+        return got
 
     def close(self) -> None:
         """Lets go of the connection."""
