@@ -68,7 +68,7 @@ class WatchedAnswer(http.client.HTTPResponse):
         super().begin()
         self._socket.begin()
 
-    def readinto1(self, into: memoryview) -> int:
+    def read_once(self, into: memoryview) -> int:
         """As `read1`, which makes an object of what it reads: puts it at the start of `into`, with one call of the socket."""
         if self.fp is None or self.chunked or self.length is None:
             data = self.read1(len(into))

@@ -33,7 +33,7 @@ class WebRange:
     def readinto(self, into: memoryview) -> int:
         """Puts the next bytes at the start of `into`; one call of the socket, so that a slow sender is noticed."""
         answer: WatchedAnswer = self._raw._fp  # urllib3 would copy every byte once more
-        got = answer.readinto1(into[:READ_BYTES])
+        got = answer.read_once(into[:READ_BYTES])
         if self._raw.length_remaining is not None:
             self._raw.length_remaining -= got
         return got
