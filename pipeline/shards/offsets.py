@@ -15,6 +15,9 @@ from pipeline.shards.scan import sound_scan
 from pipeline.shards.sidecar import Sidecar, damaged
 from pipeline.shards.tar_header import BLOCK_BYTES
 
+Numbers = tuple[NDArray[np.int64], NDArray[np.uint64] | None]
+"""Offsets of a shard, int64 [num_samples + 1], and the checksums of its samples, uint64 [num_samples], where they are known."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MemoryOffsets:
@@ -31,9 +34,9 @@ class MemoryOffsets:
         """Whether checksums are known."""
         return self.digests is not None
 
-    def is_at_hand(self, shard: int, num_samples: int) -> bool:
-        """True: all are in memory."""
-        return True
+    def at_hand(self, shard: int, url: str, size_bytes: int, num_samples: int) -> Numbers | None:
+        """The offsets and checksums of shard number `shard`: all are in memory."""
+        return self.arrays[shard], self.digests_of_shard(shard, num_samples)
 
     def of_shard(self, shard: int, url: str, size_bytes: int, num_samples: int) -> NDArray[np.int64]:
         """The offsets of shard number `shard`."""
@@ -64,11 +67,18 @@ class SidecarOffsets:
         """Whether checksums are known."""
         return self.digests is not None
 
-    def is_at_hand(self, shard: int, num_samples: int) -> bool:
-        """Whether those of shard number `shard`, and its checksums, are had without waiting."""
-        if not self.offsets.is_at_hand(shard, num_samples + 1):
-            return False
-        return self.digests is None or self.digests.is_at_hand(shard, num_samples)
+    def at_hand(self, shard: int, url: str, size_bytes: int, num_samples: int) -> Numbers | None:
+        """The offsets and checksums of shard number `shard`; None where that would wait.
+
+        Raises:
+            CorruptDataError: The sidecar is damaged.
+        """
+        offsets = self.offsets.at_hand(shard, num_samples + 1)
+        digests = None if self.digests is None else self.digests.at_hand(shard, num_samples)
+        if offsets is None or (self.digests is not None and digests is None):
+            return None
+        _check(offsets, size_bytes, self.offsets.url, url)
+        return offsets, None if digests is None else digests.view(np.uint64)
 
     def of_shard(self, shard: int, url: str, size_bytes: int, num_samples: int) -> NDArray[np.int64]:
         """The offsets of shard number `shard`: one ranged read of 8 * (num_samples + 2) bytes, their seal included.
@@ -104,9 +114,9 @@ class WalkedOffsets:
         """Whether checksums are known."""
         return False
 
-    def is_at_hand(self, shard: int, num_samples: int) -> bool:
-        """False: nobody looks whether the shard's headers are."""
-        return False
+    def at_hand(self, shard: int, url: str, size_bytes: int, num_samples: int) -> Numbers | None:
+        """None: nobody looks whether the shard's headers are."""
+        return None
 
     def of_shard(self, shard: int, url: str, size_bytes: int, num_samples: int) -> NDArray[np.int64]:
         """The offsets of the shard at `url`, from its headers.
@@ -141,10 +151,10 @@ class JoinedOffsets:
         """Whether checksums are known."""
         return all(part.has_digests for part in self.parts)
 
-    def is_at_hand(self, shard: int, num_samples: int) -> bool:
-        """Whether those of shard number `shard` are had without waiting."""
+    def at_hand(self, shard: int, url: str, size_bytes: int, num_samples: int) -> Numbers | None:
+        """The offsets and checksums of shard number `shard`, counted through all data sets; None where that would wait."""
         part = bisect_right(self.first_shards, shard) - 1
-        return self.parts[part].is_at_hand(shard - self.first_shards[part], num_samples)
+        return self.parts[part].at_hand(shard - self.first_shards[part], url, size_bytes, num_samples)
 
     def of_shard(self, shard: int, url: str, size_bytes: int, num_samples: int) -> NDArray[np.int64]:
         """The offsets of shard number `shard`, counted through all data sets."""

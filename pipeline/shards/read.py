@@ -4,6 +4,9 @@ from collections.abc import Sequence
 from functools import partial
 from itertools import accumulate, pairwise
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pipeline import storage
 from pipeline.errors import SwissrollError
 from pipeline.shards.fields import RawSample, check_digest
@@ -50,14 +53,17 @@ def ranges_at_hand(index: ShardIndex, places: Sequence[Place]) -> list[ShardRang
         The ranges, or None where reading would wait, or anything is wrong.
     """
     infos = [index.shards[shard] for shard, _, _ in places]
-    if not all(storage.is_local(info.url) for info in infos):
-        return None
-    if not all(index.offsets.is_at_hand(place[0], info.num_samples) for place, info in zip(places, infos, strict=True)):
-        return None
-    try:
-        numbers = [_numbers(index, *place) for place in places]
-    except SwissrollError:  # forgotten since, or damaged
-        return None
+    numbers: list[_Numbers] = []
+    for place, info in zip(places, infos, strict=True):
+        if not storage.is_local(info.url):
+            return None
+        try:
+            known = index.offsets.at_hand(place[0], info.url, info.size_bytes, info.num_samples)
+        except SwissrollError:  # told by whoever waits
+            return None
+        if known is None:
+            return None
+        numbers.append(_cut(*known, *place[1:]))
     memory, found = _memory(numbers), []
     for info, (offsets, digests), into in zip(infos, numbers, memory, strict=True):
         if not storage.range_at_hand(info.url, offsets[0], offsets[-1], into, version=info.version):
@@ -111,18 +117,24 @@ def read_sound_samples(index: ShardIndex, shard: int, start: int, stop: int) -> 
     return [reread(partial(sound, number), "read_samples") for number in range(len(samples))]
 
 
-def _numbers(index: ShardIndex, shard: int, start: int, stop: int) -> tuple[list[int], list[int] | None]:
-    """Where each sample begins, and where the last one ends; the checksum of each, where there are some."""
+_Numbers = tuple[list[int], list[int] | None]
+"""Where each sample begins, and where the last one ends; the checksum of each, where there are some."""
+
+
+def _numbers(index: ShardIndex, shard: int, start: int, stop: int) -> _Numbers:
     info = index.shards[shard]
     if not 0 <= start <= stop <= info.num_samples:
         raise IndexError(f"samples [{start}, {stop}) of a shard with {info.num_samples} samples ({info.url})")
     if start == stop:
         return [0], None
-    offsets, digests = sample_offsets(index, shard), sample_digests(index, shard)
+    return _cut(sample_offsets(index, shard), sample_digests(index, shard), start, stop)
+
+
+def _cut(offsets: NDArray[np.int64], digests: NDArray[np.uint64] | None, start: int, stop: int) -> _Numbers:
     return offsets[start : stop + 1].tolist(), None if digests is None else digests[start:stop].tolist()
 
 
-def _memory(numbers: list[tuple[list[int], list[int] | None]]) -> list[memoryview]:
+def _memory(numbers: list[_Numbers]) -> list[memoryview]:
     """One buffer, cut up: windows are of about one size, so that one takes the place of another, but their parts are of any."""
     ends = [0, *accumulate(offsets[-1] - offsets[0] for offsets, _ in numbers)]
     whole = storage.buffer(ends[-1])

@@ -60,19 +60,19 @@ class Sidecar:
             _kept.put(key, found)
         return found
 
-    def is_at_hand(self, shard: int, count: int) -> bool:
-        """Whether `of_shard` answers without waiting: its numbers are kept, or were in this machine's memory and are now.
+    def at_hand(self, shard: int, count: int) -> NDArray[np.int64] | None:
+        """As `of_shard`, from memory or the page cache; None where reading would wait, or anything is wrong.
 
         The very first read of a sidecar, which finds out whether it is the index's, always waits.
         """
         at = int(self.positions[shard])
         key = (self.url, self.fingerprint, at)
-        if _kept.get(key) is None:
+        found = _kept.get(key)
+        if found is None:
             found = _sealed_at_hand((self.url, self.fingerprint, self.total), at, count)
-            if found is None:
-                return False
-            _kept.put(key, found)
-        return True
+            if found is not None:
+                _kept.put(key, found)
+        return found
 
     def select(self, numbers: Sequence[int]) -> "Sidecar":
         """The same sidecar for only these shards."""

@@ -102,15 +102,14 @@ class PatternedGets:
 
 def _pattern_of(request: Any, key: str) -> _Pattern | None:
     """None where requests are made in another way: signed for another service, by another scheme, or in the URL."""
+    from botocore.auth import _host_from_url
+
     if request is None or not request.url.endswith("/" + (encoded := _encoded(key))):
         return None
     said = {name.lower(): value.decode() if isinstance(value, bytes) else value for name, value in request.headers.items()}
     signed, agent = said.get("authorization"), said.get("user-agent", "")
     found = urlsplit(request.url[: -len(encoded)])
-    server, usual = f"{found.scheme}://{found.netloc}", {"http": 80, "https": 443}.get(found.scheme)
-    host = found.netloc.rpartition("@")[2].lower()
-    if found.port == usual:
-        host = host.removesuffix(f":{usual}")
+    server, host = f"{found.scheme}://{found.netloc}", _host_from_url(request.url)
     scope = None if signed is None else _SCOPE.match(signed)
     if found.query or (signed is not None and scope is None):
         return None

@@ -62,6 +62,8 @@ class WatchedAnswer(http.client.HTTPResponse):
         super().__init__(*args, **kwargs)
         self._socket = _WatchedSocket(self.fp.detach())
         self.fp = io.BufferedReader(self._socket)
+        self.is_past_buffer = False
+        """Whether what came with the header was read."""
 
     def begin(self) -> None:
         """Reads the header; the body's time begins after it."""
@@ -69,15 +71,19 @@ class WatchedAnswer(http.client.HTTPResponse):
         self._socket.begin()
 
     def read_once(self, into: memoryview) -> int:
-        """As `read1`, which makes an object of what it reads: puts it at the start of `into`, with one call of the socket."""
-        if self.fp is None or self.chunked or self.length is None:
+        """Puts the next bytes at the start of `into`, with one call of the socket at most: no error loses what came before.
+
+        What came together with the header is read alone. After it the buffer is empty, and bytes go to their place at once.
+        """
+        if self.is_past_buffer and self.fp is not None and not self.chunked and self.length is not None:
+            got = self.fp.readinto1(into[: self.length])  # pyright: ignore[reportAttributeAccessIssue] (typeshed leaves it out)
+            self.length -= got
+            if not got:
+                self.close()
+        else:
             data = self.read1(len(into))
-            into[: len(data)] = data
-            return len(data)
-        got = self.fp.readinto1(into[: self.length])  # pyright: ignore[reportAttributeAccessIssue] (typeshed leaves it out)
-        self.length -= got
-        if not got or not self.length:
-            self.close()
+            got, self.is_past_buffer = len(data), True
+            into[:got] = data
         return got
 
     def _read_status(self) -> tuple[str, int, str]:

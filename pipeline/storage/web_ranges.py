@@ -8,7 +8,7 @@ import threading
 from contextlib import closing
 from typing import Any, NamedTuple
 
-from pipeline.storage.faults import StrangeAnswer, changed, http_status
+from pipeline.storage.faults import StrangeAnswer, changed, http_status, is_transient
 from pipeline.storage.range_answers import check_range
 from pipeline.storage.s3_patterns import PatternedGets
 from pipeline.storage.stalls import WatchedAnswer, watched
@@ -33,9 +33,16 @@ class WebRange:
     def readinto(self, into: memoryview) -> int:
         """Puts the next bytes at the start of `into`; one call of the socket, so that a slow sender is noticed."""
         answer: WatchedAnswer = self._raw._fp  # urllib3 would copy every byte once more
-        got = answer.read_once(into[:READ_BYTES])
+        try:
+            got = answer.read_once(into[:READ_BYTES])
+        except OSError as error:
+            if is_transient(error):
+                raise
+            raise ConnectionError(f"the connection broke: {error}") from error  # whatever the system calls it
         if self._raw.length_remaining is not None:
             self._raw.length_remaining -= got
+            if not self._raw.length_remaining:
+                answer.close()  # urllib3 may know a length that http.client does not
         return got
 
     def close(self) -> None:
