@@ -6,6 +6,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import botocore.session
@@ -33,8 +34,11 @@ def s3_server() -> Iterator[None]:
 def upload(folder: str) -> tuple[str, str]:
     """Copies a folder; returns its address as s3:// and, for who reads by HTTP, as http://."""
     client, root = botocore.session.get_session().create_client("s3"), Path(folder)
-    for path in sorted(root.rglob("*")):
-        if path.is_file():
-            key = f"{root.name}/{path.relative_to(root)}"
-            client.put_object(Bucket=BUCKET, Key=key, Body=path.read_bytes(), ACL="public-read")
+
+    def put(path: Path) -> None:
+        key = f"{root.name}/{path.relative_to(root)}"
+        client.put_object(Bucket=BUCKET, Key=key, Body=path.read_bytes(), ACL="public-read")
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(put, (path for path in sorted(root.rglob("*")) if path.is_file())))
     return f"s3://{BUCKET}/{root.name}", f"{os.environ['AWS_ENDPOINT_URL']}/{BUCKET}/{root.name}"
