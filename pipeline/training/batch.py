@@ -31,7 +31,7 @@ class Batch:
         """Returns a copy in page-locked memory, from which a CUDA device copies asynchronously.
 
         One thread makes it. torch's own `pin_memory` takes all of torch's, is no faster, and each of them then waits some 10 ms
-        in a busy loop for more to do; where there are 16, that is as much CPU time as decoding the batch took.
+        in a busy loop for more to do (docs/gpu.md).
         """
         return Batch(**{name: _pinned(getattr(self, name)) for name in ("images", "labels", "samples", "epochs")})
 
