@@ -10,6 +10,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import xxhash
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from pipeline import storage
 from pipeline.errors import CorruptDataError
 from pipeline.shards.rereading import reread
+from pipeline.shards.sidecar_blocks import NUMBER_BYTES, Blocks, Place, read_numbers
 
 SIDECAR_VERSION = 2
 """First number in a sidecar; changes with its layout."""
@@ -26,7 +28,6 @@ KEPT_NUMBERS = 5_000_000
 """Numbers that are kept in memory per process, 40 MB: offsets and checksums of as many shards as hold 2.5 million samples."""
 
 _PREFIX_NUMBERS = 5  # version, then the fingerprint as four int64
-_NUMBER_BYTES = 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,7 +47,7 @@ class Sidecar:
     """Numbers after the prefix, over all shards, seals included."""
 
     def of_shard(self, shard: int, count: int) -> NDArray[np.int64]:
-        """int64 [count]: the numbers of shard number `shard`, in one ranged read of 8 * (count + 1) bytes.
+        """int64 [count]: the numbers of shard number `shard`, in one ranged read of 8 * (count + 1) bytes, or of a block.
 
         Raises:
             CorruptDataError: The sidecar belongs to another index or is damaged.
@@ -56,7 +57,8 @@ class Sidecar:
         key = (self.url, self.fingerprint, at)
         found = _kept.get(key)
         if found is None:
-            found = reread(lambda _: _sealed(self.url, self.fingerprint, self.total, at, count), "read_sidecar")
+            sealed = partial(_sealed, self.url, self.fingerprint, self.total, at, count)
+            found = reread(lambda is_first: sealed(is_first=is_first), "read_sidecar")
             _kept.put(key, found)
         return found
 
@@ -134,20 +136,20 @@ def _find_data_offset(url: str, fingerprint: str, total: int) -> int:
         raise damaged(f"sidecar is no .npy file: {error}", url) from None
     at = stream.tell()
     numbers = _PREFIX_NUMBERS + total
-    if version != (1, 0) or fortran_order or dtype != np.dtype("<i8") or len(shape) != 1 or len(head) < at + _NUMBER_BYTES:
+    if version != (1, 0) or fortran_order or dtype != np.dtype("<i8") or len(shape) != 1 or len(head) < at + NUMBER_BYTES:
         raise damaged(f"sidecar holds {dtype} {shape}, expected int64 ({numbers},)", url)
-    found = np.frombuffer(head, "<i8", min(_PREFIX_NUMBERS, (len(head) - at) // _NUMBER_BYTES), at)
+    found = np.frombuffer(head, "<i8", min(_PREFIX_NUMBERS, (len(head) - at) // NUMBER_BYTES), at)
     if found[0] != SIDECAR_VERSION:  # first: with the version the number of numbers changes
         raise damaged(f"sidecar has format version {found[0]}, expected {SIDECAR_VERSION}", url)
     if shape != (numbers,):
         raise damaged(f"sidecar holds {dtype} {shape}, expected int64 ({numbers},)", url)
-    if size != at + numbers * _NUMBER_BYTES:
-        raise damaged(f"sidecar has {size} bytes, expected {at + numbers * _NUMBER_BYTES}", url)
+    if size != at + numbers * NUMBER_BYTES:
+        raise damaged(f"sidecar has {size} bytes, expected {at + numbers * NUMBER_BYTES}", url)
     if not np.array_equal(found, _prefix(fingerprint)):
         raise damaged(
             f"sidecar was written for the index {found[1:].tobytes().hex()[:16]}, expected {fingerprint[:16]}: it is stale", url
         )
-    return at + _PREFIX_NUMBERS * _NUMBER_BYTES
+    return at + _PREFIX_NUMBERS * NUMBER_BYTES
 
 
 class _Kept:
@@ -174,12 +176,15 @@ class _Kept:
 
 
 _kept = _Kept()
+_blocks = Blocks()
 
 
-def _sealed(url: str, fingerprint: str, total: int, position: int, count: int) -> NDArray[np.int64]:
+def _sealed(url: str, fingerprint: str, total: int, position: int, count: int, *, is_first: bool) -> NDArray[np.int64]:
     # Sealed numbers alone are kept: what came damaged once must not be taken for what is stored.
-    first = _data_offset(url, fingerprint, total) + position * _NUMBER_BYTES
-    found = np.frombuffer(storage.read_range(url, first, first + (count + 1) * _NUMBER_BYTES), "<i8")
+    place = Place(url, fingerprint, _data_offset(url, fingerprint, total), total)
+    found = _blocks.find(place, position, count + 1) if is_first else None
+    if found is None:
+        found = read_numbers(place, position, count + 1)
     if (seal := _seal(found[:-1])) != found[-1]:
         got, expected = (int(one) & (2**64 - 1) for one in (seal, found[-1]))
         problem = f"sidecar's {count} numbers from number {position} on have the checksum {got:016x}, expected {expected:016x}"
@@ -191,8 +196,8 @@ def _sealed_at_hand(sidecar: tuple[str, str, int], position: int, count: int) ->
     # None where reading would wait, or anything is wrong: whoever waits is told what.
     if sidecar not in _data_offsets:
         return None
-    first = _data_offsets[sidecar] + position * _NUMBER_BYTES
-    memory = memoryview(bytearray((count + 1) * _NUMBER_BYTES))
+    first = _data_offsets[sidecar] + position * NUMBER_BYTES
+    memory = memoryview(bytearray((count + 1) * NUMBER_BYTES))
     if not storage.range_at_hand(sidecar[0], first, first + len(memory), memory):
         return None
     found = np.frombuffer(memory, "<i8")

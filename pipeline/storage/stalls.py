@@ -6,13 +6,18 @@ of redirects and of errors) would otherwise last as long as the sender likes, as
 
 import http.client
 import io
+import socket
 import time
 from collections.abc import Mapping
 from typing import Any
 
+from pipeline.storage.gathering import receive
+
 STALL_S = 20.0
 """An answer that brings less than `STALL_BYTES` in this time is given up; a header must end within it, however long."""
 STALL_BYTES = 64 * 1024
+READ_BYTES = 1024 * 1024
+"""At most so much is read at once where memory has to be made for it."""
 
 
 class _WatchedSocket(io.RawIOBase):
@@ -24,6 +29,8 @@ class _WatchedSocket(io.RawIOBase):
 
     def __init__(self, raw: io.RawIOBase) -> None:
         self._raw = raw
+        connection = getattr(raw, "_sock", None)
+        self._plain = connection if type(connection) is socket.socket else None  # one with TLS is of a class below it
         self.begin()
 
     def begin(self) -> None:
@@ -31,15 +38,33 @@ class _WatchedSocket(io.RawIOBase):
         self._since, self._got = time.monotonic(), 0
 
     def readinto(self, buffer: Any, /) -> int | None:
-        """As the socket's file; looks back before it reads, so that nothing that came is lost."""
+        """As the socket's file."""
+        self._look_back()
+        got = self._raw.readinto(buffer)  # pyright: ignore[reportAttributeAccessIssue] (typeshed leaves it out)
+        self._got += got or 0
+        return got
+
+    def gather(self, into: memoryview) -> int:
+        """As `readinto`, but fills `into` as far as that comes within a moment; with TLS, what has come.
+
+        Args:
+            into: Room for no more than is still to come.
+        """
+        if self._plain is not None:
+            self._look_back()
+            got = receive(self._plain, into)
+            if got is not None:
+                self._got += got
+                return got
+        return self.readinto(into) or 0
+
+    def _look_back(self) -> None:
+        """Before it reads, so that nothing that came is lost."""
         now = time.monotonic()
         if now - self._since >= STALL_S:
             if self._got < STALL_BYTES:
                 raise TimeoutError(f"got {self._got} bytes in {now - self._since:.0f} s")
             self._since, self._got = now, 0
-        got = self._raw.readinto(buffer)  # pyright: ignore[reportAttributeAccessIssue] (typeshed leaves it out)
-        self._got += got or 0
-        return got
 
     def readable(self) -> bool:
         """True."""
@@ -71,17 +96,17 @@ class WatchedAnswer(http.client.HTTPResponse):
         self._socket.begin()
 
     def read_once(self, into: memoryview) -> int:
-        """Puts the next bytes at the start of `into`, with one call of the socket at most: no error loses what came before.
+        """Puts the next bytes at the start of `into`; no error loses what came before.
 
         What came together with the header is read alone. After it the buffer is empty, and bytes go to their place at once.
         """
         if self.is_past_buffer and self.fp is not None and not self.chunked and self.length is not None:
-            got = self.fp.readinto1(into[: self.length])  # pyright: ignore[reportAttributeAccessIssue] (typeshed leaves it out)
+            got = self._socket.gather(into[: self.length])
             self.length -= got
             if not got:
                 self.close()
         else:
-            data = self.read1(len(into))
+            data = self.read1(min(len(into), READ_BYTES))
             got, self.is_past_buffer = len(data), True
             into[:got] = data
         return got

@@ -13,7 +13,6 @@ from pipeline.storage.range_answers import check_range
 from pipeline.storage.s3_patterns import PatternedGets
 from pipeline.storage.stalls import WatchedAnswer, watched
 
-READ_BYTES = 1024 * 1024  # at most so much with one call: a socket seldom has more
 POOLED_CONNECTIONS = 32
 """That are kept open to one server."""
 
@@ -31,10 +30,10 @@ class WebRange:
         self.version = version
 
     def readinto(self, into: memoryview) -> int:
-        """Puts the next bytes at the start of `into`; one call of the socket, so that a slow sender is noticed."""
+        """Puts what comes within a moment at the start of `into`, so that a slow sender is noticed."""
         answer: WatchedAnswer = self._raw._fp  # urllib3 would copy every byte once more
         try:
-            got = answer.read_once(into[:READ_BYTES])
+            got = answer.read_once(into)
         except OSError as error:
             if is_transient(error):
                 raise

@@ -5,16 +5,17 @@ import errno
 import socket
 import struct
 import threading
-import time
 from collections.abc import Iterator
 
 import pytest
 
 from pipeline import storage
-from pipeline.storage import stalls
+from pipeline.storage import gathering, remote, stalls
+from pipeline.storage.http_client import HttpClient
 
 OBJECT = bytes(range(256)) * 200  # 51,200 bytes: more than the buffer that a header is read into
 RESET = struct.pack("ii", 1, 0)
+WAIT = threading.Event().wait  # `pauses` takes the place of `time.sleep`
 
 
 class Plain:
@@ -25,6 +26,7 @@ class Plain:
         self.connections = 0
         self.most = len(OBJECT)
         self.length = "{0}"
+        self.piece, self.pause_s = len(OBJECT), 0.0
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=50)
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/o"
         threading.Thread(target=self._serve, daemon=True).start()
@@ -49,9 +51,13 @@ class Plain:
                 head = "HTTP/1.1 206 Partial Content\r\nETag: e\r\n"
                 head += f"Content-Range: bytes {first}-{last}/{len(OBJECT)}\r\n"
                 head += f"Content-Length: {self.length.format(len(body))}\r\n\r\n"
-                connection.sendall(head.encode() + body[: self.most])
+                connection.sendall(head.encode())
+                for at in range(0, min(self.most, len(body)), self.piece):
+                    connection.sendall(body[at : min(at + self.piece, self.most)])
+                    if self.pause_s:
+                        WAIT(self.pause_s)
                 if len(body) > self.most:
-                    time.sleep(0.1)  # the client is to have these bytes before it hears of the end
+                    WAIT(0.1)  # the client is to have these bytes before it hears of the end
                     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
                     return
 
@@ -63,10 +69,40 @@ def server() -> Iterator[Plain]:
     server.close()
 
 
-def test_what_came_with_the_header_counts_before_a_reset(server: Plain, pauses: list[float]) -> None:
-    server.most = 7_000
+@pytest.mark.parametrize("most", [7_000, 20_000])  # with the header, and after it
+def test_what_came_counts_before_a_reset(server: Plain, pauses: list[float], most: int) -> None:
+    server.most = most
     assert storage.read_range(server.url, 0, 50_000) == OBJECT[:50_000]
-    assert server.asked == list(range(0, 50_000, 7_000))
+    assert server.asked == list(range(0, 50_000, most))
+
+
+def test_what_drips_is_gathered(server: Plain, pauses: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    read, reads = stalls.WatchedAnswer.read_once, []
+
+    def counted(self: stalls.WatchedAnswer, into: memoryview) -> int:
+        reads.append(read(self, into))
+        return reads[-1]
+
+    monkeypatch.setattr(stalls.WatchedAnswer, "read_once", counted)
+    server.piece, server.pause_s = 500, 0.001
+    assert storage.read_range(server.url, 0, 50_000) == OBJECT[:50_000]
+    assert len(reads) < 50, "a reader that takes what there is reads a hundred times"
+    assert (server.asked, pauses) == ([0], [])
+
+
+def test_a_sender_that_pauses_longer_than_anybody_gathers_is_waited_for(
+    server: Plain, pauses: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gathering, "_GATHERING", gathering._TIMEVAL.pack(0, 1_000))
+    server.piece, server.pause_s = 10_000, 0.05
+    assert storage.read_range(server.url, 0, 50_000) == OBJECT[:50_000]
+    assert (server.asked, pauses) == ([0], [])
+
+
+def test_the_next_answer_is_not_gathered(server: Plain, pauses: list[float]) -> None:
+    for first, last in ((0, 50_000), (7, 9), (0, 51_000), (100, 101)):
+        assert storage.read_range(server.url, first, last) == OBJECT[first:last]
+    assert (server.asked, pauses, server.connections) == ([0, 7, 0, 100], [], 1)
 
 
 @pytest.mark.parametrize("length", ["{0}", "{0}, {0}"])
@@ -92,3 +128,14 @@ def test_whatever_the_system_calls_it_a_broken_connection_is_asked_again(
     monkeypatch.setattr(stalls.WatchedAnswer, "read_once", broken)
     assert storage.read_range(server.url, 0, 9_000) == OBJECT[:9_000]
     assert len(pauses) == 2
+
+
+def test_silence_after_much_was_gathered_is_a_timeout(
+    server: Plain, pauses: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "_HTTP", HttpClient(5, 0.5))
+    server.piece, server.pause_s = 30_000, 2.0
+    before = storage.counts().timeouts.get("read_range", 0)
+    assert storage.read_range(server.url, 0, 50_000) == OBJECT[:50_000]
+    assert server.asked == [0, 30_000]
+    assert storage.counts().timeouts["read_range"] == before + 1
