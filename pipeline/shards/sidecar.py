@@ -32,7 +32,7 @@ _PREFIX_NUMBERS = 5  # version, then the fingerprint as four int64
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sidecar:
-    """A sidecar on storage, fetched shard by shard and cached; what is not as it was written is never handed out."""
+    """A sidecar on storage, fetched by the shard or the block and cached; what is not as it was written is never handed out."""
 
     url: str
     """Where it is."""
@@ -180,12 +180,13 @@ _blocks = Blocks()
 
 
 def _sealed(url: str, fingerprint: str, total: int, position: int, count: int, *, is_first: bool) -> NDArray[np.int64]:
-    # Sealed numbers alone are kept: what came damaged once must not be taken for what is stored.
+    # Only sealed numbers are handed out and kept: what came damaged once must not be taken for what is stored.
     place = Place(url, fingerprint, _data_offset(url, fingerprint, total), total)
     found = _blocks.find(place, position, count + 1) if is_first else None
     if found is None:
         found = read_numbers(place, position, count + 1)
     if (seal := _seal(found[:-1])) != found[-1]:
+        _blocks.forget(place, position)
         got, expected = (int(one) & (2**64 - 1) for one in (seal, found[-1]))
         problem = f"sidecar's {count} numbers from number {position} on have the checksum {got:016x}, expected {expected:016x}"
         raise damaged(problem, url)

@@ -15,8 +15,7 @@ BLOCK_NUMBERS = 65_536
 """Numbers of one block, 512 KiB."""
 
 MOST_NUMBERS = 5_000_000
-"""Numbers of all blocks of a process, 40 MB; sidecars with more than that are read shard by shard, for no shard of them is
-likely to lie in a block that was read."""
+"""Numbers of all blocks of a process, 40 MB; of larger sidecars shards are read alone, as few would lie in blocks that are here."""
 
 NUMBER_BYTES = 8
 
@@ -46,18 +45,21 @@ def read_numbers(place: Place, position: int, length: int) -> NDArray[np.int64]:
 
 
 class Blocks:
-    """The blocks that were read. Threads ask; what two of them want at once is read once."""
+    """The blocks that were read. Threads ask; what several of them want at once is read once."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._blocks: dict[tuple[Place, int], NDArray[np.int64]] = {}
-        self._reading: dict[tuple[Place, int], threading.Lock] = {}
+        self._reading: dict[tuple[Place, int], threading.Event] = {}
+        """Set when it was read, or could not be."""
         self._numbers = 0
+        """Of those that are here and those that are being read."""
 
     def find(self, place: Place, position: int, length: int) -> NDArray[np.int64] | None:
         """As `read_numbers`, as they were when their block was read.
 
-        None where they are to be read alone: they lie on the local disk or in two blocks, or blocks would take too much.
+        None where they are to be read alone: they lie on the local disk or in two blocks, blocks would take too much, or
+        another thread has just failed to read theirs.
         """
         number = position // BLOCK_NUMBERS
         if storage.is_local(place.url) or (position + length - 1) // BLOCK_NUMBERS > number:
@@ -65,13 +67,34 @@ class Blocks:
         key, first = (place, number), number * BLOCK_NUMBERS
         size = min(BLOCK_NUMBERS, place.total - first)
         with self._lock:
-            if key not in self._blocks and (place.total > MOST_NUMBERS or self._numbers + size > MOST_NUMBERS):
-                return None
-            reading = self._reading.setdefault(key, threading.Lock())
-        with reading:
-            if key not in self._blocks:
-                block = read_numbers(place, first, size)
-                with self._lock:
+            block, reading = self._blocks.get(key), self._reading.get(key)
+            if block is None and reading is None:
+                if place.total > MOST_NUMBERS or self._numbers + size > MOST_NUMBERS:
+                    return None
+                self._numbers += size
+                self._reading[key] = threading.Event()
+        if block is None and reading is None:
+            block = self._read(key, first, size)
+        elif block is None and reading is not None:
+            reading.wait()
+            block = self._blocks.get(key)
+        return None if block is None else block[position - first :][:length]
+
+    def forget(self, place: Place, position: int) -> None:
+        """Has the block of this position, of which something came damaged, read again when it is wanted again."""
+        with self._lock:
+            block = self._blocks.pop((place, position // BLOCK_NUMBERS), None)
+            self._numbers -= 0 if block is None else len(block)
+
+    def _read(self, key: tuple[Place, int], first: int, size: int) -> NDArray[np.int64]:
+        block = None
+        try:
+            block = read_numbers(key[0], first, size)
+        finally:
+            with self._lock:
+                if block is None:
+                    self._numbers -= size
+                else:
                     self._blocks[key] = block
-                    self._numbers += size
-        return self._blocks[key][position - first :][:length]
+                self._reading.pop(key).set()
+        return block

@@ -1,19 +1,18 @@
-"""Reading much with one call: a reader that is woken for every packet pays a switch of tasks, and Python's lock, for each."""
+"""Reading much at once from a connection: a reader that is woken for every packet pays a switch of tasks for each.
+
+In threads it pays for Python's lock as well, so that whoever decodes meanwhile is interrupted less often, too.
+"""
 
 import socket
-import struct
 
 GATHERED_BYTES = 256 * 1024
 """That the system waits for before it wakes the reader. More leaves the sender waiting at a full window."""
 GATHERING_S = 0.25
-"""What came is handed over after this time, however little."""
-_TIMEVAL = struct.Struct("@ll")
-_GATHERING = _TIMEVAL.pack(0, int(GATHERING_S * 1e6))
-_FOREVER = _TIMEVAL.pack(0, 0)
+"""What came is handed over when nothing like that came for so long."""
 
 
-def receive(connection: socket.socket, into: memoryview) -> int | None:
-    """Fills `into` from a connection as far as that comes within a moment.
+def gather(connection: socket.socket, into: memoryview) -> int | None:
+    """Fills `into` from a connection, as long as what is waited for comes within a moment.
 
     Args:
         connection: One without TLS, whose bytes are those of the answer.
@@ -22,15 +21,29 @@ def receive(connection: socket.socket, into: memoryview) -> int | None:
     Returns:
         How many bytes came; 0 where the connection has ended, None where nothing came yet.
     """
-    timeout_s = connection.gettimeout()
-    connection.settimeout(None)  # Python's own waiting ends with the first bytes
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _GATHERING)
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, min(len(into), GATHERED_BYTES))
+    timeout_s, filled = connection.gettimeout(), 0
+    connection.settimeout(GATHERING_S)
     try:
-        return connection.recv_into(into, 0, socket.MSG_WAITALL)
+        while filled < len(into):
+            _wake_at(connection, min(len(into) - filled, GATHERED_BYTES))
+            try:
+                got = connection.recv_into(into[filled:])
+            except TimeoutError:
+                connection.setblocking(False)
+                return filled + connection.recv_into(into[filled:])  # less than the system was to wait for
+            if not got:
+                break  # the next call meets the end again
+            filled += got
     except BlockingIOError:
-        return None
+        return filled or None
+    except OSError:
+        if not filled:
+            raise  # else the next call meets it, or the end
     finally:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _FOREVER)
+        _wake_at(connection, 1)  # a header, or the next answer's, is not waited for
         connection.settimeout(timeout_s)
+    return filled
+
+
+def _wake_at(connection: socket.socket, size: int) -> None:
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, size)

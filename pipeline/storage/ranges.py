@@ -28,7 +28,7 @@ class OpenRange(Protocol):
         ...
 
     def readinto(self, into: memoryview) -> int:
-        """Puts the next bytes at the start of `into`, as many as are there, and returns how many; 0 at the end."""
+        """Puts the next bytes at the start of `into`, as many as come within a moment, and returns how many; 0 at the end."""
         ...
 
     def close(self) -> None:

@@ -7,11 +7,12 @@ of redirects and of errors) would otherwise last as long as the sender likes, as
 import http.client
 import io
 import socket
+import sys
 import time
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.storage.gathering import receive
+from pipeline.storage.gathering import gather
 
 STALL_S = 20.0
 """An answer that brings less than `STALL_BYTES` in this time is given up; a header must end within it, however long."""
@@ -30,7 +31,8 @@ class _WatchedSocket(io.RawIOBase):
     def __init__(self, raw: io.RawIOBase) -> None:
         self._raw = raw
         connection = getattr(raw, "_sock", None)
-        self._plain = connection if type(connection) is socket.socket else None  # one with TLS is of a class below it
+        is_plain = type(connection) is socket.socket and sys.platform == "linux"  # one with TLS is of a class below it
+        self._plain = connection if is_plain else None
         self.begin()
 
     def begin(self) -> None:
@@ -52,14 +54,14 @@ class _WatchedSocket(io.RawIOBase):
         """
         if self._plain is not None:
             self._look_back()
-            got = receive(self._plain, into)
+            got = gather(self._plain, into)
             if got is not None:
                 self._got += got
                 return got
         return self.readinto(into) or 0
 
     def _look_back(self) -> None:
-        """Before it reads, so that nothing that came is lost."""
+        """Raises TimeoutError where the time that ends here brought too little; before reading, lest what came be lost."""
         now = time.monotonic()
         if now - self._since >= STALL_S:
             if self._got < STALL_BYTES:

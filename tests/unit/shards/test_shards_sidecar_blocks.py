@@ -85,7 +85,7 @@ def test_what_came_damaged_in_a_block_is_read_again_alone(
     monkeypatch.setattr(storage, "read_range", flipped)
     before = storage.counts().retries.get("read_sidecar", 0)
     numbers = made()
-    assert all(numbers.of_shard(shard, 10).tolist() == ARRAYS[shard].tolist() for shard in (0, 1, 2, 1))
+    assert all(numbers.of_shard(shard, 10).tolist() == ARRAYS[shard].tolist() for shard in (0, 2, 1, 1))
     assert ranges == [(0, 33), (11, 11)]
     assert storage.counts().retries["read_sidecar"] == before + 1
 
@@ -143,3 +143,57 @@ def test_threads_that_want_one_block_read_it_once(ranges: list[tuple[int, int]],
         thread.join()
     assert sorted(found) == [array.tolist() for array in ARRAYS[:3]]
     assert ranges == [(66, 22), (0, 33)]
+
+
+def test_who_waited_for_a_block_that_could_not_be_read_reads_alone(
+    ranges: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At once, and not one after the other: a store that is down is waited for by each thread for two minutes."""
+    noted, together, others = storage.read_range, threading.Barrier(3), threading.Barrier(2)
+    found: dict[int, object] = {}
+
+    def failing(url: str, start: int, end: int, **more: Any) -> Any:
+        if end - start == 33 * 8:
+            threading.Event().wait(0.2)  # the others come meanwhile
+            raise PermanentStorageError("gone", URL)
+        others.wait(timeout=30)
+        return noted(url, start, end, **more)
+
+    numbers = made()
+    numbers.of_shard(7, 10)  # the header is read
+    ranges.clear()
+    monkeypatch.setattr(storage, "read_range", failing)
+
+    def ask(shard: int) -> None:
+        together.wait()
+        try:
+            found[shard] = numbers.of_shard(shard, 10).tolist()
+        except PermanentStorageError as error:
+            found[shard] = str(error)
+
+    threads = [threading.Thread(target=ask, args=(shard,)) for shard in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    failed = [shard for shard in range(3) if isinstance(found[shard], str)]
+    assert len(failed) == 1
+    assert all(found[shard] == ARRAYS[shard].tolist() for shard in range(3) if shard not in failed)
+    assert sorted(ranges) == [(11 * shard, 11) for shard in range(3) if shard not in failed]
+
+
+def test_a_block_that_came_damaged_is_read_again_for_the_next_shard(
+    ranges: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noted, flips = storage.read_range, [1]
+
+    def flipped(url: str, start: int, end: int, **more: Any) -> Any:
+        data = bytearray(noted(url, start, end, **more))
+        if end - start == 33 * 8 and flips:
+            data[8 * 15] ^= flips.pop()  # the second shard's
+        return memoryview(data)
+
+    monkeypatch.setattr(storage, "read_range", flipped)
+    numbers = made()
+    assert all(numbers.of_shard(shard, 10).tolist() == ARRAYS[shard].tolist() for shard in (1, 0, 2))
+    assert ranges == [(0, 33), (11, 11), (0, 33)]

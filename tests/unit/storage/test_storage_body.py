@@ -14,6 +14,7 @@ from pipeline.storage import gathering, remote, stalls
 from pipeline.storage.http_client import HttpClient
 
 OBJECT = bytes(range(256)) * 200  # 51,200 bytes: more than the buffer that a header is read into
+LONG = OBJECT * 20  # more than is gathered
 RESET = struct.pack("ii", 1, 0)
 WAIT = threading.Event().wait  # `pauses` takes the place of `time.sleep`
 
@@ -24,9 +25,9 @@ class Plain:
     def __init__(self) -> None:
         self.asked: list[int] = []
         self.connections = 0
-        self.most = len(OBJECT)
+        self.most = len(LONG)
         self.length = "{0}"
-        self.piece, self.pause_s = len(OBJECT), 0.0
+        self.piece, self.pause_s = len(LONG), 0.0
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=50)
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/o"
         threading.Thread(target=self._serve, daemon=True).start()
@@ -47,9 +48,9 @@ class Plain:
             while request := connection.recv(65536).decode():
                 first, last = map(int, request.lower().partition("range: bytes=")[2].split("\r\n")[0].split("-"))
                 self.asked.append(first)
-                body = OBJECT[first : last + 1]
+                body = LONG[first : last + 1]
                 head = "HTTP/1.1 206 Partial Content\r\nETag: e\r\n"
-                head += f"Content-Range: bytes {first}-{last}/{len(OBJECT)}\r\n"
+                head += f"Content-Range: bytes {first}-{last}/{len(LONG)}\r\n"
                 head += f"Content-Length: {self.length.format(len(body))}\r\n\r\n"
                 connection.sendall(head.encode())
                 for at in range(0, min(self.most, len(body)), self.piece):
@@ -90,16 +91,27 @@ def test_what_drips_is_gathered(server: Plain, pauses: list[float], monkeypatch:
     assert (server.asked, pauses) == ([0], [])
 
 
+@pytest.mark.parametrize(("size", "piece"), [(50_000, 10_000), (1_000_000, 300_000)])
 def test_a_sender_that_pauses_longer_than_anybody_gathers_is_waited_for(
-    server: Plain, pauses: list[float], monkeypatch: pytest.MonkeyPatch
+    server: Plain, pauses: list[float], monkeypatch: pytest.MonkeyPatch, size: int, piece: int
 ) -> None:
-    monkeypatch.setattr(gathering, "_GATHERING", gathering._TIMEVAL.pack(0, 1_000))
-    server.piece, server.pause_s = 10_000, 0.05
-    assert storage.read_range(server.url, 0, 50_000) == OBJECT[:50_000]
+    monkeypatch.setattr(gathering, "GATHERING_S", 0.001)
+    server.piece, server.pause_s = piece, 0.05
+    assert storage.read_range(server.url, 0, size) == LONG[:size]
     assert (server.asked, pauses) == ([0], [])
 
 
-def test_the_next_answer_is_not_gathered(server: Plain, pauses: list[float]) -> None:
+@pytest.mark.parametrize("size", [50_000, 300_000, 700_000])
+def test_no_end_is_waited_for(server: Plain, pauses: list[float], monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    """However the answer falls into pieces: nobody waits for more than is still to come."""
+    monkeypatch.setattr(gathering, "GATHERING_S", 300.0)  # the test's limit of time is less
+    for server.piece in (7_001, 100_003, 299_993):
+        server.pause_s = 0.0 if server.piece == 7_001 else 0.02
+        assert storage.read_range(server.url, 0, size) == LONG[:size]
+    assert (server.asked, pauses, server.connections) == ([0, 0, 0], [], 1)
+
+
+def test_the_next_header_is_not_gathered(server: Plain, pauses: list[float]) -> None:
     for first, last in ((0, 50_000), (7, 9), (0, 51_000), (100, 101)):
         assert storage.read_range(server.url, first, last) == OBJECT[first:last]
     assert (server.asked, pauses, server.connections) == ([0, 7, 0, 100], [], 1)
