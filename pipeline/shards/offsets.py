@@ -81,7 +81,7 @@ class SidecarOffsets:
         return offsets, None if digests is None else digests.view(np.uint64)
 
     def of_shard(self, shard: int, url: str, size_bytes: int, num_samples: int) -> NDArray[np.int64]:
-        """The offsets of shard number `shard`: one ranged read of 8 * (num_samples + 2) bytes, their seal included, or of a block.
+        """The offsets of shard number `shard`, in one ranged read of 8 * (num_samples + 2) bytes, seal included, or of a block.
 
         Raises:
             CorruptDataError: The sidecar belongs to another index or is damaged.

@@ -15,7 +15,7 @@ BLOCK_NUMBERS = 65_536
 """Numbers of one block, 512 KiB."""
 
 MOST_NUMBERS = 5_000_000
-"""Numbers of all blocks of a process, 40 MB; of larger sidecars shards are read alone, as few would lie in blocks that are here."""
+"""Numbers of all blocks of a process, 40 MB; shards of larger sidecars are read alone, for few would lie in a block."""
 
 NUMBER_BYTES = 8
 
