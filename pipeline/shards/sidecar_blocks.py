@@ -87,14 +87,14 @@ class Blocks:
             self._numbers -= 0 if block is None else len(block)
 
     def _read(self, key: tuple[Place, int], first: int, size: int) -> NDArray[np.int64]:
-        block = None
         try:
             block = read_numbers(key[0], first, size)
-        finally:
+        except BaseException:
             with self._lock:
-                if block is None:
-                    self._numbers -= size
-                else:
-                    self._blocks[key] = block
+                self._numbers -= size
                 self._reading.pop(key).set()
+            raise
+        with self._lock:
+            self._blocks[key] = block
+            self._reading.pop(key).set()
         return block
