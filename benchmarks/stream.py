@@ -32,6 +32,9 @@ NAMES = {
     "litdata-s3": "LitData (converted data), from S3",
     "mosaicml-streaming-s3": "mosaicml-streaming (converted data), from S3",
     "webdataset-best-s3": "webdataset through curl, best decoder, from S3",
+    "webdataset-stock-s3": "webdataset through curl, stock decoder, from S3",
+    "ray-data-best-s3": "Ray Data, hand-written reader, from S3",
+    "ray-data-stock-s3": "Ray Data, `read_webdataset`, from S3",
 }
 
 

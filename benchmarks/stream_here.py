@@ -3,6 +3,7 @@
 python benchmarks/stream_here.py CASE FOLDER EXTENSION SIDE [WORKERS BATCH DEVICE]    serves a case, see serving.py
 """
 
+import io
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import pyarrow.fs
 import ray
 from decoders import decode_batch
 from serving import Setting, serve
@@ -43,8 +45,8 @@ def ours(setting: Setting) -> Iterator[int]:
 def ray_data_stock(setting: Setting) -> Iterator[int]:
     """Ray Data's own WebDataset reader and decoder."""
     with _ray_data(setting):
-        shards = _shards(setting)
-        data = ray.data.read_webdataset(shards, shuffle="files", override_num_blocks=len(shards))
+        shards, store = _shards(setting)
+        data = ray.data.read_webdataset(shards, filesystem=store, shuffle="files", override_num_blocks=len(shards))
 
         def batches() -> Iterator[int]:
             for batch in data.iter_batches(batch_size=setting.batch, local_shuffle_buffer_size=SHUFFLE_BUFFER):
@@ -59,11 +61,13 @@ def ray_data_best(setting: Setting) -> Iterator[int]:
     import tarfile
 
     extension, batch_size = setting.extension, setting.batch
+    paths, store = _shards(setting)
 
     def blocks(rows: dict[str, Any]) -> Iterator[dict[str, Any]]:
         for path in rows["item"]:
             images, labels = [], []
-            with tarfile.open(path) as archive:
+            whole = None if store is None else io.BytesIO(store.open_input_stream(path).read())
+            with tarfile.open(path, fileobj=whole) as archive:
                 for member in archive:
                     file = archive.extractfile(member)
                     assert file is not None
@@ -80,7 +84,6 @@ def ray_data_best(setting: Setting) -> Iterator[int]:
                 }
 
     with _ray_data(setting):
-        paths = _shards(setting)
         data = ray.data.from_items(paths, override_num_blocks=len(paths)).map_batches(blocks, batch_size=1)
 
         def batches() -> Iterator[int]:
@@ -106,8 +109,14 @@ def _ray_data(setting: Setting) -> Any:
     return context
 
 
-def _shards(setting: Setting) -> list[str]:
-    return sorted(str(path) for path in Path(setting.folder).glob("*.tar"))
+def _shards(setting: Setting) -> tuple[list[str], Any]:
+    """Paths of the shards, and the store that they are in; None for the local disk."""
+    if not setting.folder.startswith("s3:"):
+        return sorted(str(path) for path in Path(setting.folder).glob("*.tar")), None
+    scheme, _, server = os.environ["AWS_ENDPOINT_URL"].partition("://")
+    store = pyarrow.fs.S3FileSystem(scheme=scheme, endpoint_override=server, region=os.environ["AWS_DEFAULT_REGION"])
+    found = store.get_file_info(pyarrow.fs.FileSelector(setting.folder.removeprefix("s3://")))
+    return sorted(info.path for info in found if info.path.endswith(".tar")), store
 
 
 CASES: dict[str, Callable[[Setting], Iterator[int]]] = {
