@@ -76,7 +76,7 @@ class Blocks:
         if block is None and reading is None:
             block = self._read(key, first, size)
         elif block is None and reading is not None:
-            reading.wait()
+            reading.wait()  # no longer than one read with all its attempts lasts
             block = self._blocks.get(key)
         return None if block is None else block[position - first :][:length]
 

@@ -154,7 +154,7 @@ def test_who_waited_for_a_block_that_could_not_be_read_reads_alone(
 
     def failing(url: str, start: int, end: int, **more: Any) -> Any:
         if end - start == 33 * 8:
-            threading.Event().wait(0.2)  # the others come meanwhile
+            threading.Event().wait(1.0)  # the others come meanwhile
             raise PermanentStorageError("gone", URL)
         others.wait(timeout=30)
         return noted(url, start, end, **more)
